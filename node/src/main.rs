@@ -1,0 +1,2 @@
+//! The smartswitch program.
+fn main() {}
