@@ -9,6 +9,11 @@ pub const BURST: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortId(pub u16);
 
+impl PortId {
+    /// No port: a packet that was made here, not received.
+    pub const NONE: PortId = PortId(u16::MAX);
+}
+
 /// The packet has no room at its tail for what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the packet buffer holds at most {capacity} bytes, {asked} were asked for")]
@@ -30,7 +35,7 @@ pub trait PacketBuf: Send {
     /// # Errors
     /// [`NoRoom`] if the buffer is too small; the packet is then as it was.
     fn set_len(&mut self, len: usize) -> Result<(), NoRoom>;
-    /// The port it came in by (for a packet made here: the port the maker set, port 0 at first).
+    /// The port it came in by; [`PortId::NONE`] for a packet made here.
     fn ingress(&self) -> PortId;
     /// Says by which port it is to count as having come in.
     fn set_ingress(&mut self, port: PortId);

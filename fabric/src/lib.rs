@@ -17,6 +17,11 @@
 //! | [`time`] | the monotonic time that shells pass in |
 
 pub mod counters;
+pub mod fragments;
 pub mod function;
 pub mod io;
+pub mod memory;
+pub mod packet;
+pub mod stations;
 pub mod time;
+pub mod worker;
