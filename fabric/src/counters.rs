@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A struct of plain counters; made by [`counters!`](crate::counters).
+/// A struct of plain counters; made by [`counters!`](macro@crate::counters).
 pub trait Counters: Default + Send {
     /// The counters' names, in the order of [`values`](Counters::values).
     const NAMES: &'static [&'static str];

@@ -3,7 +3,9 @@
 //! A function sees each burst once and gives verdicts on the packets that are its own. What it leaves at
 //! [`Verdict::Pass`] goes to the next function and at last to the learning switch, unharmed.
 
-use crate::io::{PacketBuf, Packets};
+use arrayvec::ArrayVec;
+
+use crate::io::{BURST, PacketBuf, Packets};
 use crate::time::Nanos;
 
 /// What becomes of one packet.
@@ -23,52 +25,58 @@ pub enum Verdict {
 /// Received packets and the verdicts on them. A slot is empty once its packet was [taken](Burst::take).
 #[derive(Debug)]
 pub struct Burst<P> {
-    slots: Vec<(Option<P>, Verdict)>,
+    packets: ArrayVec<Option<P>, BURST>,
+    /// One for each packet, then leftovers.
+    verdicts: [Verdict; BURST],
 }
 
 impl<P: PacketBuf> Burst<P> {
-    /// An empty burst with room for [`BURST`](crate::io::BURST) packets.
+    /// An empty burst with room for [`BURST`] packets.
     pub fn new() -> Self {
-        Self { slots: Vec::with_capacity(crate::io::BURST) }
+        Self { packets: ArrayVec::new(), verdicts: [Verdict::Pass; BURST] }
     }
 
     /// Replaces the contents with `packets`, all at [`Verdict::Pass`].
     pub fn refill(&mut self, packets: &mut Packets<P>) {
-        self.slots.clear();
-        self.slots.extend(packets.drain(..).map(|packet| (Some(packet), Verdict::Pass)));
+        self.packets.clear();
+        self.packets.extend(packets.drain(..).map(Some));
+        self.verdicts = [Verdict::Pass; BURST];
     }
 
     /// How many slots there are, empty ones included.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.packets.len()
     }
 
     /// Whether there are no slots.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.packets.is_empty()
     }
 
     /// The packet in slot `index` if it is there and still undecided.
     pub fn undecided(&mut self, index: usize) -> Option<&mut P> {
-        match &mut self.slots[index] {
-            (Some(packet), Verdict::Pass) => Some(packet),
-            _ => None,
-        }
+        self.packets[index].as_mut().filter(|_| self.verdicts[index] == Verdict::Pass)
+    }
+
+    /// The packet in slot `index` if it is there, decided or not.
+    pub fn packet(&self, index: usize) -> Option<&P> {
+        self.packets[index].as_ref()
     }
 
     /// Gives the verdict on slot `index`.
     pub fn decide(&mut self, index: usize, verdict: Verdict) {
-        self.slots[index].1 = verdict;
+        self.verdicts[index] = verdict;
     }
 
     /// Takes the packet out of slot `index`: the function owns it now.
     pub fn take(&mut self, index: usize) -> Option<P> {
-        self.slots[index].0.take()
+        self.packets[index].take()
     }
 
     /// Empties the burst, packet by packet.
     pub fn drain(&mut self) -> impl Iterator<Item = (P, Verdict)> + '_ {
-        self.slots.drain(..).filter_map(|(packet, verdict)| packet.map(|packet| (packet, verdict)))
+        let decided = self.packets.drain(..).zip(&self.verdicts);
+        decided.filter_map(|(packet, verdict)| packet.map(|packet| (packet, *verdict)))
     }
 }
 

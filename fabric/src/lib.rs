@@ -12,7 +12,7 @@
 //! | [`function`] | the seam to the functions: verdicts and what a function may do |
 //! | [`stations`] | the learning switch's table of stations, shared by the workers |
 //! | [`worker`] | receive, decide, deliver, transmit; idle back-off |
-//! | [`counters`] | plain per-worker counters, published for scraping |
+//! | [`mod@counters`] | plain per-worker counters, published for scraping |
 //! | [`memory`] | packets and ports in memory, for tests and instruction counts |
 //! | [`time`] | the monotonic time that shells pass in |
 

@@ -1,1 +1,26 @@
-//! placeholder
+//! The `smartswitch` program: configuration, wiring, sockets, the admin server and the command line.
+//!
+//! What is decided here is only what runs and where. Protocols and switching are in `memcached-bridge` and `fabric`,
+//! which know no sockets; this crate gives them some.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`cli`] | the command line |
+//! | [`config`] | the configuration file |
+//! | [`run`] | build, spawn, drain |
+//! | [`embedded`] | memcached over kernel sockets |
+//! | [`dataplane`] | the packet path: the way from the configuration to it |
+//! | [`status`] | what a node says of itself |
+//! | [`admin`] | health, metrics, status and a page over HTTP |
+//! | [`top`] | the live view in a terminal |
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod dataplane;
+pub mod embedded;
+#[cfg(feature = "dpdk")]
+pub mod packet_path;
+pub mod run;
+pub mod status;
+pub mod top;

@@ -1,2 +1,23 @@
 //! The smartswitch program.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use node::cli::{Cli, Command, RunOptions};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cli.init_log();
+    let outcome = match cli.command.unwrap_or(Command::Run(RunOptions::default())) {
+        Command::Run(options) => node::run::run(&options),
+        Command::Check(options) => return node::cli::check(&options),
+        Command::Top(options) => node::top::top(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("smartswitch: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,46 @@
+# Thin: each target is one line a person could type. `make help` lists them.
+SHELL := /bin/bash
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/smartswitch/target
+FAST := $(CARGO_TARGET_DIR)/fast
+CARGO := cargo
+JSON ?=
+
+.PHONY: help setup run test check unit cluster rack top bench-memswitch fuzz clean-racks
+
+help: ## List the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: ## Install what is missing (Debian packages, cargo-deny). Needs root only if something is.
+	@ops/setup
+
+run: setup ## Build and run the embedded default in the foreground: memcached on 127.0.0.1:11211.
+	$(CARGO) run --release -p node -- run
+
+test: setup check unit cluster ## Everything: format, lints, licenses, unit tests, racks of real parts.
+
+check: ## Format, clippy, licenses and bans.
+	$(CARGO) fmt --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy -p node --no-default-features --all-targets -- -D warnings
+	$(CARGO) deny --log-level error check bans licenses
+
+unit: ## Tests that need no namespaces.
+	$(CARGO) test --profile fast --workspace --exclude cluster-tests
+
+cluster: ## Real servers, clients and packets in network namespaces. Needs root.
+	$(CARGO) build --profile fast -p node
+	SMARTSWITCH_BIN=$(FAST)/smartswitch $(CARGO) test --profile fast -p cluster-tests
+
+rack: setup ## Build one rack in namespaces that a person can play in. Needs root.
+	$(CARGO) build --release -p node -p cluster-tests
+	SMARTSWITCH_BIN=$(CARGO_TARGET_DIR)/release/smartswitch $(CARGO_TARGET_DIR)/release/rack
+
+top: ## Show live rates of the node on this machine.
+	$(CARGO) run --release -p node -- top
+
+bench-memswitch: setup ## Capacity and latency beside testpmd, twemproxy and no middle box. JSON=FILE for scripts.
+	$(CARGO) build --release -p node -p cluster-tests
+	SMARTSWITCH_BIN=$(CARGO_TARGET_DIR)/release/smartswitch $(CARGO_TARGET_DIR)/release/bench-memswitch $(if $(JSON),--json $(JSON))
+
+fuzz: ## Fuzz every parser for SECONDS each (60 unless told). Needs a nightly toolchain and cargo-fuzz.
+	@ops/fuzz $(or $(SECONDS_EACH),60)

@@ -1,0 +1,147 @@
+//! `bench-memswitch`: what the memcached switch costs and gains, beside testpmd, twemproxy and no middle box at all.
+//!
+//! | section | what it measures | from the paper |
+//! |---|---|---|
+//! | `capacity` | packets each second of one core, beside testpmd's `macswap` on the same packets | "10 M requests/s" |
+//! | `rack` | throughput, latency and processor time in a rack of namespaces | Figures 3 and 4, Table 1 |
+//! | `memory` | memory of the node, instructions for each request | |
+//!
+//! Sections run round by round, everything once in each round, so that what disturbs the machine disturbs all alike.
+
+mod capacity;
+mod instructions;
+mod memory;
+mod pcap;
+mod progress;
+mod rack;
+mod report;
+mod stats;
+mod subject;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use capacity::worker::WorkerArguments;
+use instructions::InstructionsArguments;
+use progress::Progress;
+use rack::Times;
+use report::Report;
+use subject::Scenario;
+
+#[derive(Parser)]
+#[command(about = "Measures the memcached switch beside testpmd, twemproxy and no middle box")]
+struct Arguments {
+    /// Write the results as JSON to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Keep JSON, tables and plots in cluster-tests/results, not in its directory `local`, which git ignores.
+    #[arg(long)]
+    save: bool,
+    /// One round, short runs: to see that all works.
+    #[arg(long)]
+    quick: bool,
+    /// Only this section; may be repeated.
+    #[arg(long, value_enum)]
+    only: Vec<Section>,
+    /// Rounds.
+    #[arg(long)]
+    rounds: Option<usize>,
+    #[command(subcommand)]
+    hidden: Option<Hidden>,
+}
+
+#[derive(Subcommand)]
+#[command(disable_help_subcommand = true)]
+enum Hidden {
+    /// One measurement of the capacity section.
+    #[command(hide = true)]
+    CapacityWorker(WorkerArguments),
+    /// Runs packets through the path in memory, under valgrind.
+    #[command(hide = true)]
+    Instructions(InstructionsArguments),
+    /// Writes the packets of the capacity section.
+    #[command(hide = true)]
+    Pcap {
+        path: PathBuf,
+        #[command(flatten)]
+        scenario: Scenario,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Section {
+    Capacity,
+    Rack,
+    Memory,
+}
+
+/// How much is measured.
+#[derive(Debug)]
+struct Plan {
+    rounds: usize,
+    capacity_seconds: f64,
+    times: Times,
+}
+
+impl Plan {
+    fn of(arguments: &Arguments) -> Self {
+        let ms = Duration::from_millis;
+        if arguments.quick {
+            let times = Times { warm_up: ms(200), throughput: ms(500), light: ms(1000), load: ms(500) };
+            return Self { rounds: arguments.rounds.unwrap_or(1), capacity_seconds: 1.0, times };
+        }
+        let times = Times { warm_up: ms(300), throughput: ms(1000), light: ms(3000), load: ms(1500) };
+        Self { rounds: arguments.rounds.unwrap_or(5), capacity_seconds: 2.0, times }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = Arguments::parse();
+    match arguments.hidden.take() {
+        Some(Hidden::CapacityWorker(worker)) => capacity::worker::main(worker),
+        Some(Hidden::Instructions(run)) => instructions::main(&run),
+        Some(Hidden::Pcap { path, scenario }) => capacity::write_pcap(&path, &scenario),
+        None => bench(&arguments),
+    }
+}
+
+fn bench(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let (plan, progress) = (Plan::of(arguments), Progress);
+    let mut report = Report::begin(plan.rounds);
+    let wanted = |section| arguments.only.is_empty() || arguments.only.contains(&section);
+    let mut failures = Vec::new();
+    if wanted(Section::Capacity) {
+        report.capacity = keep(&mut failures, "capacity", capacity::measure(&plan, &progress));
+    }
+    if wanted(Section::Rack) {
+        report.rack = keep(&mut failures, "rack", rack::measure(&plan, &progress));
+    }
+    if wanted(Section::Memory) {
+        report.memory = keep(&mut failures, "memory", memory::measure(&plan));
+        report.instructions = keep(&mut failures, "instructions", instructions::measure(&progress));
+    }
+    report.failures = failures;
+    print!("{}", report.to_markdown());
+    if let Some(file) = &arguments.json {
+        std::fs::write(file, report.to_json())?;
+    }
+    let directory = results(arguments.save);
+    report.save(&directory, "memswitch")?;
+    eprintln!("saved in {}", directory.display());
+    if report.failures.is_empty() { Ok(()) } else { Err("not everything could be measured".into()) }
+}
+
+/// A section that fails leaves the others' results standing.
+fn keep<T>(failures: &mut Vec<String>, section: &str, result: Result<T, Box<dyn Error>>) -> Option<T> {
+    result.map_err(|error| failures.push(format!("{section}: {error}"))).ok()
+}
+
+/// Where results go, seen from the top of the source tree.
+fn results(save: bool) -> PathBuf {
+    let crate_directory = Path::new("cluster-tests");
+    let here = if crate_directory.is_dir() { crate_directory } else { Path::new(".") };
+    here.join(if save { "results" } else { "results/local" })
+}

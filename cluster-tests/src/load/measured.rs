@@ -1,0 +1,46 @@
+//! What a generator measured.
+
+use hdrhistogram::Histogram;
+use std::time::Duration;
+
+/// The longest latency told apart; longer ones count as this.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// The outcome of one run.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Replies to requests that left while it was measured.
+    pub replies: u64,
+    /// Requests given up since no reply came in time.
+    pub lost: u64,
+    /// Requests that left more than a millisecond after their time, because the generator got no processor. Zero in
+    /// closed loop.
+    pub late: u64,
+    /// How long it was measured.
+    pub elapsed: Duration,
+    /// Latencies in nanoseconds, three digits.
+    pub latency: Histogram<u64>,
+}
+
+impl Measured {
+    pub(super) fn new() -> Self {
+        let latency = Histogram::new_with_bounds(1, LONGEST.as_nanos() as u64, 3);
+        let latency = latency.expect("bounds that hold for any histogram");
+        Self { replies: 0, lost: 0, late: 0, elapsed: Duration::ZERO, latency }
+    }
+
+    pub(super) fn record(&mut self, latency: Duration) {
+        self.replies += 1;
+        self.latency.saturating_record(latency.as_nanos() as u64);
+    }
+
+    /// Replies each second.
+    pub fn rate(&self) -> f64 {
+        self.replies as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// The latency, in microseconds, that a share of `quantile` (0 to 1) of the requests did not exceed.
+    pub fn latency_us(&self, quantile: f64) -> f64 {
+        self.latency.value_at_quantile(quantile) as f64 / 1000.0
+    }
+}

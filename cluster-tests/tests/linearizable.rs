@@ -1,0 +1,128 @@
+//! Many clients, few keys, all of them hot, servers that pause: every outcome must be explained by one register per
+//! key. `SEEDS=100` runs more seeds than the few of every day, `SEEDS=7..8` one of them again.
+
+#![allow(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
+
+mod support;
+
+use cluster_tests::linearizability::{Workload, check};
+use cluster_tests::memcached::Encoding;
+use cluster_tests::rack::{Driver, MEMCACHED_PORT, Rack};
+use cluster_tests::random::Random;
+use std::net::SocketAddrV4;
+use std::ops::Range;
+use std::thread;
+use std::time::Duration;
+use support::{pause_for, smart};
+
+/// Shorter than a paused server's pause, so that leases end while it is away.
+const LEASE_MS: u64 = 100;
+
+fn seeds(default: u64) -> Range<u64> {
+    let Ok(asked) = std::env::var("SEEDS") else { return 1..default + 1 };
+    match asked.split_once("..") {
+        Some((from, to)) => from.parse().unwrap()..to.parse().unwrap(),
+        None => 1..asked.parse::<u64>().unwrap() + 1,
+    }
+}
+
+fn hot_rack(driver: Driver, server_threads: u16) -> Rack {
+    smart(driver, 2)
+        .server_threads(server_threads)
+        .configure(|config| {
+            config.pool[0].lease_ms = LEASE_MS;
+            config.pool[0].hot_threshold = 2;
+            config.pool[0].auto_eject = false;
+        })
+        .build()
+        .unwrap()
+}
+
+fn workload(rack: &Rack, seed: u64) -> Workload {
+    Workload {
+        seed,
+        clients: 8,
+        commands: 250,
+        keys: 4,
+        write_one_in: 5,
+        patience: Duration::from_millis(150),
+        encodings: vec![Encoding::Text, Encoding::Text, Encoding::Meta, Encoding::Binary],
+        to: rack.vip(),
+        tcp: None,
+    }
+}
+
+/// Runs `seed` with `meanwhile` beside it; returns how many requests the node answered itself.
+fn run(rack: &Rack, workload: &Workload, meanwhile: impl FnOnce() + Send) -> f64 {
+    let hits = || rack.admin().metrics().unwrap().sum("hits");
+    let before = hits();
+    let report = workload.run(rack.clients(), meanwhile).unwrap();
+    let (seed, pending) = (workload.seed, report.history.pending());
+    assert!(report.errors.is_empty(), "seed {seed}: {:?}", report.errors);
+    assert!(
+        pending * 10 < report.history.len(),
+        "seed {seed}: {pending} of {} pending",
+        report.history.len()
+    );
+    if let Err(violation) = check(&report.history) {
+        panic!("seed {seed}: {violation}");
+    }
+    hits() - before
+}
+
+/// Pauses one server after another, at times drawn from the seed: how long is what is tested.
+fn pauses(rack: &Rack, seed: u64) {
+    let mut random = Random::new(seed);
+    for _ in 0..3 {
+        thread::sleep(Duration::from_millis(random.below(100) as u64));
+        let server = rack.server(random.below(2));
+        pause_for(server, Duration::from_millis(20 + random.below(250) as u64));
+    }
+}
+
+fn linearizable(driver: Driver, seeds: Range<u64>) {
+    let rack = hot_rack(driver, 2);
+    let hits: f64 = seeds.map(|seed| run(&rack, &workload(&rack, seed), || pauses(&rack, seed))).sum();
+    assert!(hits > 100.0, "only {hits} hits: the cache was not tested");
+}
+
+#[test]
+fn over_af_xdp() {
+    linearizable(Driver::AfXdp, seeds(4));
+}
+
+#[test]
+fn over_af_packet() {
+    linearizable(Driver::AfPacket, seeds(2));
+}
+
+/// Writes that reach a server past the virtual address, over TCP, are seen too.
+#[test]
+fn with_tcp_to_the_servers_own_address() {
+    let rack = Rack::builder("one server").clients(2).servers(1).configure(|config| {
+        config.pool[0].lease_ms = LEASE_MS;
+        config.pool[0].hot_threshold = 2;
+    });
+    let rack = rack.build().unwrap();
+    for seed in seeds(2) {
+        let tcp = Some(SocketAddrV4::new(rack.server(0).host.address, MEMCACHED_PORT));
+        run(&rack, &Workload { tcp, ..workload(&rack, seed) }, || ());
+    }
+}
+
+/// A switch that dies takes its knowledge of leases and writes with it.
+#[test]
+fn with_a_switch_that_is_killed_and_comes_back() {
+    let rack = hot_rack(Driver::AfXdp, 1);
+    for seed in seeds(1) {
+        let workload = Workload { patience: Duration::from_millis(300), ..workload(&rack, seed) };
+        let report = workload.run(rack.clients(), || {
+            thread::sleep(Duration::from_millis(100));
+            rack.kill_switch();
+            rack.start_switch().unwrap();
+        });
+        if let Err(violation) = check(&report.unwrap().history) {
+            panic!("seed {seed}: {violation}");
+        }
+    }
+}

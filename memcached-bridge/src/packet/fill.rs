@@ -1,0 +1,166 @@
+//! Fills: the node asks the server for the value of a key that turned hot, with all it needs to answer for it.
+//!
+//! `mg <key> v f c t` brings value, flags, CAS and remaining TTL in one reply. The epochs are read before the request
+//! leaves; the reply enters the table only if they still hold.
+
+use std::time::Duration;
+
+use fabric::function::{Burst, Context};
+use fabric::io::PacketBuf;
+use fabric::time::Nanos;
+
+use super::hot_path::Candidate;
+use super::upstream::{Fill, KeyBytes, Purpose};
+use super::{Cache, MemcachedSwitch};
+use crate::coherence::PoolView;
+use crate::hashing::MemberIndex;
+use crate::hot::{Inserted, Item};
+use crate::protocol::reply::MetaGetReply;
+
+/// How long a server has for the reply to a fill.
+const FILL_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Keys for which a fill was tried of late. Direct-mapped: a collision only allows a fill too many.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    cells: Box<[(u64, Nanos)]>,
+}
+
+impl Attempts {
+    const CELLS: usize = 1024;
+
+    pub(super) fn new() -> Self {
+        Self { cells: vec![(0, Nanos(0)); Self::CELLS].into_boxed_slice() }
+    }
+
+    /// Whether no fill for the key is under way or known to be futile.
+    fn allowed(&self, hash: u64, now: Nanos) -> bool {
+        let (noted, until) = self.cells[hash as usize % Self::CELLS];
+        noted != hash || until <= now
+    }
+
+    fn note(&mut self, hash: u64, until: Nanos) {
+        self.cells[hash as usize % Self::CELLS] = (hash, until);
+    }
+}
+
+impl<P: PacketBuf> MemcachedSwitch<P> {
+    /// Counts a get that its server answers, and asks for the value if its key is hot now.
+    pub(super) fn note_request(
+        &mut self,
+        candidate: &Candidate,
+        server: MemberIndex,
+        weight: u16,
+        burst: &mut Burst<P>,
+        view: &PoolView,
+        context: &mut dyn Context<P>,
+    ) {
+        let Some(cache) = &mut self.cache else { return };
+        if cache.sketch.observe(candidate.hash, weight) < cache.hot_threshold {
+            return;
+        }
+        let Some(key) =
+            burst.packet(candidate.slot).and_then(|packet| key_of(packet, candidate.start, candidate.end))
+        else {
+            return;
+        };
+        self.fill(key, candidate.hash, server, view, context);
+    }
+
+    /// Asks again for a key that was just answered and whose entry will soon run out.
+    pub(super) fn refresh(
+        &mut self,
+        candidate: &Candidate,
+        burst: &mut Burst<P>,
+        view: &PoolView,
+        context: &mut dyn Context<P>,
+    ) {
+        // The packet is a reply by now: its key stands behind `VALUE `.
+        let start = candidate.udp.payload + 8 + b"VALUE ".len();
+        let end = start + candidate.end - candidate.start;
+        let Some(key) = burst.packet(candidate.slot).and_then(|packet| key_of(packet, start, end)) else {
+            return;
+        };
+        if let Some(cache) = &mut self.cache {
+            cache.table.note_refresh(candidate.hash, &key, context.now() + cache.lease / 8);
+        }
+        let server = self.ring.locate(&key);
+        self.fill(key, candidate.hash, server, view, context);
+    }
+
+    fn fill(
+        &mut self,
+        key: KeyBytes,
+        hash: u64,
+        server: MemberIndex,
+        view: &PoolView,
+        context: &mut dyn Context<P>,
+    ) {
+        let now = context.now();
+        let Some(cache) = &mut self.cache else { return };
+        if !cache.attempts.allowed(hash, now) {
+            return;
+        }
+        let Some(stamp) = self.state.coherence().may_fill(view, hash) else { return };
+        let Some(id) = self.upstream.open(now + FILL_PATIENCE) else { return };
+        cache.attempts.note(hash, now + FILL_PATIENCE);
+        let sent = self.send_upstream(server, id, &[b"mg ", &key, b" v f c t\r\n"], context);
+        if !sent {
+            self.upstream.close(id);
+            return;
+        }
+        self.upstream.assign(id, Purpose::Fill(Fill { key, hash, stamp, sent: now }));
+        self.counters.fills_sent += 1;
+    }
+
+    /// Files the reply to a fill.
+    pub(super) fn install(&mut self, fill: &Fill, reply: MetaGetReply<'_>, view: &PoolView, now: Nanos) {
+        let Some(cache) = &mut self.cache else { return };
+        let MetaGetReply::Hit { value, flags, cas, ttl, stale: false } = reply else {
+            self.counters.fills_missed += 1;
+            return cache.attempts.note(fill.hash, now + cache.lease);
+        };
+        let Some(expires) = cache.expiry(fill.sent, ttl).filter(|expires| *expires > now) else {
+            self.counters.fills_unfit += 1;
+            return cache.attempts.note(fill.hash, now + cache.lease);
+        };
+        if !self.state.coherence().is_current(view, fill.hash, fill.stamp) {
+            self.counters.fills_overtaken += 1;
+            return cache.attempts.note(fill.hash, now);
+        }
+        let item =
+            Item { key: &fill.key, flags, cas, value, installed: fill.sent, expires, stamp: fill.stamp };
+        match cache.table.insert(fill.hash, item) {
+            Inserted::New | Inserted::Replaced => {
+                self.counters.fills_installed += 1;
+                cache.attempts.note(fill.hash, now);
+            }
+            Inserted::TooLarge => self.note_unfit(fill, now),
+        }
+    }
+
+    /// The value does not fit: no use asking again soon.
+    pub(super) fn note_unfit(&mut self, fill: &Fill, now: Nanos) {
+        self.counters.fills_unfit += 1;
+        if let Some(cache) = &mut self.cache {
+            cache.attempts.note(fill.hash, now + cache.lease);
+        }
+    }
+}
+
+impl Cache {
+    /// Until when a value may be answered that was asked for at `sent` and has `ttl` seconds to live (`None`: for
+    /// ever). The server counts whole seconds and may drop the item up to one second before the count runs out.
+    fn expiry(&self, sent: Nanos, ttl: Option<u32>) -> Option<Nanos> {
+        let lease = sent + self.lease;
+        match ttl {
+            None => Some(lease),
+            Some(0 | 1) => None,
+            Some(seconds) => Some(lease.min(sent + Duration::from_secs(u64::from(seconds) - 1))),
+        }
+    }
+}
+
+fn key_of<P: PacketBuf>(packet: &P, start: usize, end: usize) -> Option<KeyBytes> {
+    KeyBytes::try_from(packet.bytes().get(start..end)?).ok()
+}

@@ -1,0 +1,7 @@
+//! The function under a worker over memory: frames in, frames out.
+
+mod gathering;
+mod hits;
+mod redirects;
+mod rig;
+mod writes;

@@ -1,0 +1,166 @@
+//! Datagrams that the node makes itself.
+
+use fabric::function::Context;
+use fabric::io::PacketBuf;
+use fabric::packet::checksum::Sum;
+use fabric::packet::ethernet::MacAddr;
+use fabric::packet::udp4::{self, TTL, Udp4Spec};
+
+use super::MemcachedSwitch;
+use super::upstream::RequestId;
+use crate::hashing::MemberIndex;
+use crate::protocol::udp::{FRAME_LEN, Frame};
+
+/// memcached bytes of one reply datagram: what memcached itself puts into one (1400 with the frame).
+pub(super) const BODY: usize = 1400 - FRAME_LEN;
+
+/// Who asked, and where the answer goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    pub(super) mac: MacAddr,
+    pub(super) ip: u32,
+    pub(super) port: u16,
+    pub(super) request_id: u16,
+}
+
+/// A datagram addressed by `spec`, with `frame` and then `body`, stretch by stretch, `len` bytes in all.
+/// `None` if there is no packet buffer, or none so large.
+fn datagram<'a, P: PacketBuf>(
+    context: &mut dyn Context<P>,
+    spec: &Udp4Spec,
+    frame: Frame,
+    len: usize,
+    body: impl Iterator<Item = &'a [u8]>,
+) -> Option<P> {
+    let mut packet = context.allocate()?;
+    let start = spec.headers_len();
+    packet.set_len(start + FRAME_LEN + len).ok()?;
+    let payload = &mut packet.bytes_mut()[start..];
+    payload[..FRAME_LEN].copy_from_slice(&frame.to_bytes());
+    let mut at = FRAME_LEN;
+    for stretch in body {
+        payload[at..at + stretch.len()].copy_from_slice(stretch);
+        at += stretch.len();
+    }
+    let sum = Sum::of(payload);
+    udp4::write_headers(packet.bytes_mut(), spec, FRAME_LEN + len, sum);
+    Some(packet)
+}
+
+impl<P: PacketBuf> MemcachedSwitch<P> {
+    /// Sends `body` to `client` from the virtual address, in as many datagrams as it takes. The stretches are `len`
+    /// bytes in all.
+    pub(super) fn send_reply<'a>(
+        &mut self,
+        client: &Client,
+        len: usize,
+        body: impl Iterator<Item = &'a [u8]>,
+        context: &mut dyn Context<P>,
+    ) {
+        let at = self.state.address();
+        let spec = Udp4Spec {
+            dst_mac: client.mac,
+            src_mac: self.pool().node.mac,
+            vlan: at.vlan,
+            src: at.vip,
+            dst: client.ip,
+            src_port: at.service_port,
+            dst_port: client.port,
+            ttl: TTL,
+            id: 0,
+        };
+        let total = len.div_ceil(BODY).max(1);
+        let mut stretches = Cutter::new(body);
+        for sequence in 0..total {
+            let size = (len - sequence * BODY).min(BODY);
+            let frame =
+                Frame { request_id: client.request_id, sequence: sequence as u16, total: total as u16 };
+            match datagram(context, &spec, frame, size, stretches.next_bytes(size)) {
+                Some(packet) => context.emit(packet),
+                None => return self.counters.drop_no_buffer += 1,
+            }
+        }
+    }
+
+    /// Sends an error line to `client`.
+    pub(super) fn send_error(&mut self, client: &Client, line: &str, context: &mut dyn Context<P>) {
+        let stretches = [line.as_bytes(), b"\r\n"];
+        self.send_reply(client, line.len() + 2, stretches.into_iter(), context);
+    }
+
+    /// Sends a request of the node's own to a server. `false` if there was no packet buffer.
+    pub(super) fn send_upstream(
+        &mut self,
+        server: MemberIndex,
+        id: RequestId,
+        body: &[&[u8]],
+        context: &mut dyn Context<P>,
+    ) -> bool {
+        let at = self.state.address();
+        let spec = Udp4Spec {
+            dst_mac: self.state.server_mac(server),
+            src_mac: self.pool().node.mac,
+            vlan: at.vlan,
+            src: at.node,
+            dst: at.vip,
+            src_port: self.own_port(),
+            dst_port: at.service_port,
+            ttl: TTL,
+            id: 0,
+        };
+        let len = body.iter().map(|stretch| stretch.len()).sum();
+        let Some(packet) = datagram(context, &spec, Frame::single(id.0), len, body.iter().copied()) else {
+            self.counters.drop_no_buffer += 1;
+            return false;
+        };
+        context.emit(packet);
+        true
+    }
+
+    /// This worker's source port toward the servers.
+    pub(super) fn own_port(&self) -> u16 {
+        self.state.address().upstream_port + self.worker.0
+    }
+}
+
+/// Cuts a sequence of stretches at new places.
+struct Cutter<'a, I> {
+    stretches: I,
+    rest: &'a [u8],
+}
+
+impl<'a, I: Iterator<Item = &'a [u8]>> Cutter<'a, I> {
+    fn new(stretches: I) -> Self {
+        Self { stretches, rest: &[] }
+    }
+
+    /// The next `size` bytes, stretch by stretch; fewer at the end.
+    fn next_bytes(&mut self, mut size: usize) -> impl Iterator<Item = &'a [u8]> + '_ {
+        std::iter::from_fn(move || {
+            if size == 0 {
+                return None;
+            }
+            while self.rest.is_empty() {
+                self.rest = self.stretches.next()?;
+            }
+            let (now, later) = self.rest.split_at(size.min(self.rest.len()));
+            self.rest = later;
+            size -= now.len();
+            Some(now)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_are_cut_where_asked() {
+        let mut cutter = Cutter::new([&b"abc"[..], b"", b"defgh"].into_iter());
+        let mut next = |size| cutter.next_bytes(size).collect::<Vec<_>>().concat();
+        assert_eq!(next(2), b"ab");
+        assert_eq!(next(4), b"cdef");
+        assert_eq!(next(9), b"gh");
+    }
+}

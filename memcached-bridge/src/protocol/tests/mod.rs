@@ -1,0 +1,5 @@
+//! Tests across the protocol's files.
+
+mod classes;
+mod properties;
+mod recorded;

@@ -1,0 +1,97 @@
+//! The admin server: health, metrics, status and a page, over HTTP, for the addresses it is told to answer.
+//!
+//! | path | what it answers |
+//! |---|---|
+//! | `/` | a page that shows the status live |
+//! | `/healthz` | `ok`, or 503 while the node drains |
+//! | `/metrics` | Prometheus text |
+//! | `/api/status` | [`Status`](crate::status::Status) as JSON |
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Json, Response};
+use axum::routing::get;
+use axum::{Router, serve};
+use ipnet::IpNet;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config;
+use crate::status::Registry;
+
+const PAGE: &str = include_str!("admin/page.html");
+/// The page brings its own style and script, and talks to nobody else.
+const PAGE_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'";
+/// The format's version is part of its name.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+#[derive(Clone)]
+struct Admin {
+    registry: Arc<Registry>,
+    allow: Arc<[IpNet]>,
+    draining: watch::Receiver<bool>,
+}
+
+/// Serves on `listener` until `draining` turns true and the open requests are answered.
+///
+/// # Errors
+/// If the listener breaks.
+pub async fn run(
+    listener: TcpListener,
+    registry: Arc<Registry>,
+    allow: Vec<IpNet>,
+    draining: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let mut drained = draining.clone();
+    let admin = Admin { registry, allow: allow.into(), draining };
+    let service = router(admin).into_make_service_with_connect_info::<SocketAddr>();
+    let until = async move { _ = drained.wait_for(|draining| *draining).await };
+    serve(listener, service).with_graceful_shutdown(until).await
+}
+
+fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/", get(page))
+        .route("/healthz", get(health))
+        .route("/metrics", get(metrics))
+        .route("/api/status", get(status))
+        .layer(middleware::from_fn_with_state(admin.clone(), check_client))
+        .with_state(admin)
+}
+
+async fn check_client(
+    State(admin): State<Admin>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if config::is_allowed(&admin.allow, client.ip()) {
+        return next.run(request).await;
+    }
+    let reason = format!("{} is not in `allow` of [admin]\n", client.ip());
+    (StatusCode::FORBIDDEN, reason).into_response()
+}
+
+async fn page() -> Response {
+    ([(header::CONTENT_SECURITY_POLICY, PAGE_POLICY)], Html(PAGE)).into_response()
+}
+
+async fn health(State(admin): State<Admin>) -> Response {
+    if *admin.draining.borrow() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    "ok\n".into_response()
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    ([(header::CONTENT_TYPE, METRICS_TYPE)], admin.registry.metrics().render()).into_response()
+}
+
+async fn status(State(admin): State<Admin>) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], Json(admin.registry.status())).into_response()
+}

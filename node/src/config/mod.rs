@@ -1,0 +1,71 @@
+//! The configuration: a TOML file, read once into types that are always valid.
+//!
+//! All problems of a file are found in one pass, each with its line, its column and a remedy.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `types` | the valid configuration |
+//! | `reader` | tables, key by key |
+//! | `read` | sections: from tables to valid values |
+//! | `check` | what only shows across sections |
+//! | [`problem`] | what is wrong, where, and what to do |
+//! | [`size`] | byte sizes |
+
+mod check;
+pub mod problem;
+mod read;
+mod reader;
+pub mod size;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use problem::Problems;
+pub use problem::{Problem, Severity};
+pub use size::ByteSize;
+pub use types::{
+    Admin, Config, Dataplane, Embedded, HugePages, Idle, Node, Pool, Port, Server, is_allowed, loopback,
+};
+
+/// A file that was read: what it says, and what is wrong with it.
+#[derive(Debug)]
+pub struct Checked {
+    /// The configuration; `None` if there are errors.
+    pub config: Option<Config>,
+    /// Errors and warnings in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+/// Why a file cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {path}: {source}; check the path and its permissions")]
+pub struct Unreadable {
+    path: String,
+    source: std::io::Error,
+}
+
+/// Reads the file at `path`.
+///
+/// # Errors
+/// [`Unreadable`] if there is no text to check.
+pub fn load(path: &Path) -> Result<Checked, Unreadable> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| Unreadable { path: file.clone(), source })?;
+    Ok(parse(&file, &text))
+}
+
+/// Reads `text`, which messages say is in `file`.
+pub fn parse(file: &str, text: &str) -> Checked {
+    let problems = RefCell::new(Problems::new(file, text));
+    let (config, places) = read::document(read::root(text, &problems));
+    let mut problems = problems.into_inner();
+    if !problems.any_error() {
+        check::check(&config, &places, &mut problems);
+    }
+    let config = (!problems.any_error()).then_some(config);
+    Checked { config, problems: problems.into_sorted() }
+}

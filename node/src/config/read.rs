@@ -1,0 +1,417 @@
+//! From tables to valid values, section by section.
+
+use std::cell::RefCell;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+use memcached_bridge::hashing::{Distribution, KeyHash};
+use memcached_bridge::store::MIN_MEMORY_BYTES;
+
+use super::problem::Problems;
+use super::reader::{Located, Reader, Span};
+use super::size::ByteSize;
+use super::types::{Admin, Config, Dataplane, Embedded, HugePages, Idle, Node, Pool, Port, Server};
+
+/// The largest item that can be allowed, in bytes: memcached's own bound.
+const MAX_ITEM_BYTES: u64 = 1 << 30;
+const NAME: &str = "a name of letters, digits, `.`, `_`, `:` and `-`";
+const NETWORKS: &str = "networks such as \"10.0.0.0/24\"";
+const DISTRIBUTIONS: [(&str, Distribution); 6] = [
+    ("ketama", Distribution::Ketama),
+    ("ketama_libmemcached", Distribution::KetamaLibmemcached),
+    ("ketama_libmemcached_unweighted", Distribution::KetamaLibmemcachedUnweighted),
+    ("modula", Distribution::Modula),
+    ("rendezvous", Distribution::Rendezvous),
+    ("jump", Distribution::Jump),
+];
+
+/// Where things stand that are compared across sections.
+pub(super) struct Places {
+    pub(super) document: Span,
+    pub(super) address: Option<Span>,
+    pub(super) admin_listen: Option<Span>,
+    pub(super) embedded_listen: Option<Span>,
+    pub(super) ports: Vec<Span>,
+    pub(super) pools: Vec<PoolPlaces>,
+}
+
+/// Where the parts of a pool stand.
+pub(super) struct PoolPlaces {
+    pub(super) pool: Span,
+    pub(super) name: Span,
+    pub(super) vip: Span,
+    pub(super) servers: Vec<ServerPlaces>,
+}
+
+/// Where the parts of a server stand.
+pub(super) struct ServerPlaces {
+    pub(super) name: Span,
+    pub(super) mac: Span,
+}
+
+/// Reads the whole document.
+pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
+    let mut places = Places {
+        document: root.span.start..root.span.start,
+        address: None,
+        admin_listen: None,
+        embedded_listen: None,
+        ports: Vec::new(),
+        pools: Vec::new(),
+    };
+    let node = root.table("node").map(|table| node(table, &mut places)).unwrap_or_default();
+    let admin = root.table("admin").map(|table| admin(table, &mut places)).unwrap_or_default();
+    let embedded = root.table("embedded").map(|table| embedded(table, &mut places));
+    let dataplane = root.table("dataplane").map(|table| dataplane(table, &mut places));
+    let mut pools = Vec::new();
+    for table in root.tables("pool", "[[pool]]") {
+        if let Some((pool, spans)) = pool(table, dataplane.as_ref()) {
+            pools.push(pool);
+            places.pools.push(spans);
+        }
+    }
+    root.finish();
+    (Config { node, admin, embedded, dataplane, pools }, places)
+}
+
+/// A reader of `text`'s root table.
+pub(super) fn root<'a, 't>(text: &'t str, problems: &'a RefCell<Problems<'t>>) -> Reader<'a, 't> {
+    let (table, errors) = toml::de::DeTable::parse_recoverable(text);
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        problems.borrow_mut().error(&span, format!("not TOML: {}", error.message()), "");
+    }
+    let span = table.span();
+    Reader::new("the file", span, table.into_inner(), problems)
+}
+
+fn node(mut table: Reader<'_, '_>, places: &mut Places) -> Node {
+    let default = Node::default();
+    let name = name(&mut table).map_or(default.name, |name| name.value);
+    let address =
+        table.parsed::<Ipv4Net>("address", "an address with its prefix length, such as \"10.0.0.254/24\"");
+    places.address = address.as_ref().map(|address| address.span.clone());
+    let mac = mac(&mut table).map(|mac| mac.value);
+    table.finish();
+    Node { name, address: address.map(|address| address.value), mac }
+}
+
+fn admin(mut table: Reader<'_, '_>, places: &mut Places) -> Admin {
+    let mut admin = Admin::default();
+    places.admin_listen = listen(&mut table, &mut admin.listen);
+    if let Some(allow) = networks(&mut table, "allow") {
+        admin.allow = allow;
+    }
+    table.finish();
+    admin
+}
+
+fn embedded(mut table: Reader<'_, '_>, places: &mut Places) -> Embedded {
+    let mut embedded = Embedded::default();
+    places.embedded_listen = listen(&mut table, &mut embedded.listen);
+    let least = MIN_MEMORY_BYTES as u64;
+    let memory = size(&mut table, "memory", least..=u64::MAX);
+    let max_item = size(&mut table, "max_item", 1024..=MAX_ITEM_BYTES);
+    embedded.memory = memory.as_ref().map_or(embedded.memory, |size| size.value);
+    embedded.max_item = max_item.as_ref().map_or(embedded.max_item, |size| size.value);
+    if embedded.max_item.0 > embedded.memory.0 / 2 {
+        let place = max_item.or(memory).map(|size| size.span).unwrap_or(table.span.clone());
+        let message = format!(
+            "an item of `max_item` = {} takes more than half of `memory` = {}",
+            embedded.max_item, embedded.memory
+        );
+        table.error(&place, message, "raise `memory` or lower `max_item`");
+    }
+    if let Some(clients) = networks(&mut table, "clients") {
+        embedded.clients = clients;
+    }
+    if let Some(udp) = table.boolean("udp") {
+        embedded.udp = udp.value;
+    }
+    if let Some(connections) = table.integer("max_connections", 1..=1_000_000) {
+        embedded.max_connections = connections.value as usize;
+    }
+    table.finish();
+    embedded
+}
+
+fn dataplane(mut table: Reader<'_, '_>, places: &mut Places) -> Dataplane {
+    let cores = table.integer_list("cores", 0..=1023);
+    let cores =
+        table.required("cores", "[1]", cores).map(|cores| distinct_cores(&table, cores)).unwrap_or_default();
+    let pages = [("auto", HugePages::Auto), ("require", HugePages::Require), ("never", HugePages::Never)];
+    let huge_pages = table.word("huge_pages", &pages).map_or(HugePages::Auto, |word| word.value);
+    let backs_off = table.word("idle", &[("backoff", true), ("poll", false)]).is_none_or(|word| word.value);
+    let idle_max = integer(&mut table, "idle_max_us", 1..=1_000_000, 100);
+    let idle = if backs_off { Idle::Backoff(Duration::from_micros(idle_max)) } else { Idle::Poll };
+    let mut dataplane = Dataplane {
+        cores,
+        huge_pages,
+        memory_mib: integer(&mut table, "memory_mib", 32..=1 << 20, 256) as u32,
+        packet_buffers: integer(&mut table, "packet_buffers", 1024..=1 << 22, 16_384) as u32,
+        mtu: integer(&mut table, "mtu", 576..=9000, 1500) as u16,
+        idle,
+        stations: integer(&mut table, "stations", 16..=1 << 24, 16_384) as usize,
+        station_age: Duration::from_secs(integer(&mut table, "station_age_s", 1..=86_400, 300)),
+        host_interface: interface(&mut table),
+        ports: Vec::new(),
+    };
+    for port in table.tables("port", "[[dataplane.port]]") {
+        if let Some((port, span)) = self::port(port, &dataplane.ports) {
+            dataplane.ports.push(port);
+            places.ports.push(span);
+        }
+    }
+    if dataplane.ports.is_empty() {
+        table.error(
+            &table.span.clone(),
+            "[dataplane] has no port",
+            "add [[dataplane.port]] with `name` and `device`",
+        );
+    }
+    table.finish();
+    dataplane
+}
+
+fn distinct_cores(table: &Reader<'_, '_>, cores: Located<Vec<Located<u64>>>) -> Vec<usize> {
+    if cores.value.is_empty() {
+        table.error(&cores.span, "`cores` in [dataplane] is empty", "name at least one core, such as [1]");
+    }
+    let mut distinct = Vec::new();
+    for core in cores.value {
+        if distinct.contains(&(core.value as usize)) {
+            table.error(&core.span, format!("core {} is named twice", core.value), "name each core once");
+            continue;
+        }
+        distinct.push(core.value as usize);
+    }
+    distinct
+}
+
+/// Linux interface names have at most 15 bytes (`IFNAMSIZ`).
+fn interface(table: &mut Reader<'_, '_>) -> Option<String> {
+    let name = table.text("host_interface")?;
+    let fits = (1..=15).contains(&name.value.len())
+        && name.value.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b','));
+    if !fits {
+        let message = format!("`{}` is no name for an interface", name.value);
+        table.error(&name.span, message, "give 1 to 15 letters or digits, such as \"ss0\"");
+        return None;
+    }
+    Some(name.value)
+}
+
+fn port(mut table: Reader<'_, '_>, others: &[Port]) -> Option<(Port, Span)> {
+    let name = name(&mut table);
+    let name = table.required("name", "\"sw1\"", name);
+    let device = table.text("device");
+    let device = table.required("device", "\"net_af_xdp0,iface=sw1\"", device);
+    if let Some(device) = &device {
+        check_device(&table, device);
+    }
+    table.finish_with(|table| {
+        let (name, device) = (name?, device?);
+        for other in others {
+            if other.name == name.value {
+                table.error(
+                    &name.span,
+                    format!("two ports are called `{}`", name.value),
+                    "give each its own name",
+                );
+            }
+            if other.device == device.value {
+                let message = format!("port `{}` already has the device `{}`", other.name, device.value);
+                table.error(&device.span, message, "give each port its own device");
+            }
+        }
+        Some((Port { name: name.value, device: device.value }, name.span))
+    })
+}
+
+#[cfg(feature = "dpdk")]
+fn check_device(table: &Reader<'_, '_>, device: &Located<String>) {
+    if let Err(error) = device.value.parse::<fabric_dpdk::PortSpec>() {
+        table.error(&device.span, error.to_string(), "give a DPDK device, such as \"net_af_xdp0,iface=sw1\"");
+    }
+}
+
+#[cfg(not(feature = "dpdk"))]
+fn check_device(table: &Reader<'_, '_>, device: &Located<String>) {
+    if device.value.trim().is_empty() {
+        table.error(
+            &device.span,
+            "the device is empty",
+            "give a DPDK device, such as \"net_af_xdp0,iface=sw1\"",
+        );
+    }
+}
+
+fn pool(mut table: Reader<'_, '_>, dataplane: Option<&Dataplane>) -> Option<(Pool, PoolPlaces)> {
+    let name = name(&mut table);
+    let name = table.required("name", "\"web\"", name);
+    let vip = table.parsed::<Ipv4Addr>("vip", "an IPv4 address such as \"10.0.0.100\"");
+    let vip = table.required("vip", "\"10.0.0.100\"", vip);
+    let clients = table.parsed_list::<Ipv4Net>("clients", NETWORKS);
+    let clients = table.required("clients", "[\"10.0.0.0/24\"]", clients);
+    let hashes = KeyHash::ALL.map(|hash| (hash.name(), hash));
+    let cache = size(&mut table, "cache", 0..=u64::MAX).map_or(16 << 20, |size| size.value.0);
+    let hash_tag = hash_tag(&mut table);
+    let mut pool = Pool {
+        name: String::new(),
+        vip: Ipv4Addr::UNSPECIFIED,
+        port: integer(&mut table, "port", 1..=65_535, 11_211) as u16,
+        vlan: table.integer("vlan", 1..=4094).map(|vlan| vlan.value as u16),
+        distribution: table
+            .word("distribution", &DISTRIBUTIONS)
+            .map_or(Distribution::Ketama, |word| word.value),
+        hash: table.word("hash", &hashes).map_or(KeyHash::Fnv1a64, |word| word.value),
+        hash_tag,
+        clients: Vec::new(),
+        amplification_limit: table.float("amplification_limit", 0.0).map_or(3.0, |limit| limit.value),
+        cache: Some(ByteSize(cache)).filter(|size| size.0 > 0),
+        lease: Duration::from_millis(integer(&mut table, "lease_ms", 1..=60_000, 1000)),
+        hot_threshold: integer(&mut table, "hot_threshold", 1..=65_535, 8) as u16,
+        probe_interval: Duration::from_millis(integer(&mut table, "probe_interval_ms", 1..=60_000, 200)),
+        probe_failures: integer(&mut table, "probe_failures", 1..=1000, 3) as u32,
+        auto_eject: table.boolean("auto_eject").is_none_or(|value| value.value),
+        servers: Vec::new(),
+    };
+    let mut servers = Vec::new();
+    for server in table.tables("server", "[[pool.server]]") {
+        if let Some((server, spans)) = self::server(server, dataplane) {
+            pool.servers.push(server);
+            servers.push(spans);
+        }
+    }
+    table.finish_with(|table| {
+        let (name, vip, clients) = (name?, vip?, clients?);
+        if pool.servers.is_empty() {
+            let remedy = "add [[pool.server]] with `name` and `mac`";
+            table.error(&name.span, format!("pool `{}` has no server", name.value), remedy);
+        }
+        warn_of_openness(table, &clients);
+        let places = PoolPlaces { pool: table.span.clone(), name: name.span, vip: vip.span, servers };
+        (pool.name, pool.vip) = (name.value, vip.value);
+        pool.clients = clients.value.into_iter().map(|client| client.value).collect();
+        Some((pool, places))
+    })
+}
+
+fn warn_of_openness(table: &Reader<'_, '_>, clients: &Located<Vec<Located<Ipv4Net>>>) {
+    for client in clients.value.iter().filter(|client| client.value.prefix_len() == 0) {
+        table.warn(&client.span, "`clients` is open to all addresses", "name the networks of the clients");
+    }
+    if clients.value.is_empty() {
+        let remedy =
+            "name the networks of the clients, or leave it so to serve only within the amplification limit";
+        table.warn(&clients.span, "`clients` is empty: nobody is served without limits", remedy);
+    }
+}
+
+fn server(mut table: Reader<'_, '_>, dataplane: Option<&Dataplane>) -> Option<(Server, ServerPlaces)> {
+    let name = name(&mut table);
+    let name = table.required("name", "\"mc1\"", name);
+    let mac = mac(&mut table);
+    let mac = table.required("mac", "\"02:00:00:00:00:01\"", mac);
+    let port = table.text("port").and_then(|port| {
+        let ports = dataplane.map_or(&[][..], |dataplane| &dataplane.ports);
+        let index = ports.iter().position(|other| other.name == port.value);
+        if index.is_none() && dataplane.is_some() {
+            let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
+            let message = format!("`{}` is no port of [dataplane]", port.value);
+            table.error(&port.span, message, format!("ports are: {}", names.join(", ")));
+        }
+        index
+    });
+    let weight = integer(&mut table, "weight", 1..=1_000_000, 1) as u32;
+    table.finish_with(|_| {
+        let (name, mac) = (name?, mac?);
+        let places = ServerPlaces { name: name.span, mac: mac.span };
+        Some((Server { name: name.value, mac: mac.value, port, weight }, places))
+    })
+}
+
+fn name(table: &mut Reader<'_, '_>) -> Option<Located<String>> {
+    let name = table.text("name")?;
+    let fits = (1..=64).contains(&name.value.len())
+        && name.value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte));
+    if !fits {
+        table.error(&name.span, format!("`{}` is no name", name.value), format!("give {NAME}, at most 64"));
+        return None;
+    }
+    Some(name)
+}
+
+fn mac(table: &mut Reader<'_, '_>) -> Option<Located<fabric::packet::MacAddr>> {
+    let mac =
+        table.parsed::<fabric::packet::MacAddr>("mac", "a MAC address such as \"02:00:00:00:00:01\"")?;
+    if mac.value.is_multicast() || mac.value.0 == [0; 6] {
+        let message = format!("{} is the address of no single station", mac.value);
+        table.error(&mac.span, message, "give a station's own address; its first byte is even");
+        return None;
+    }
+    Some(mac)
+}
+
+fn hash_tag(table: &mut Reader<'_, '_>) -> Option<[u8; 2]> {
+    let tag = table.text("hash_tag")?;
+    let pair = <[u8; 2]>::try_from(tag.value.as_bytes()).ok().filter(|pair| pair.is_ascii());
+    if pair.is_none() {
+        table.error(
+            &tag.span,
+            format!("`{}` is no pair of characters", tag.value),
+            "give two, such as \"{}\"",
+        );
+    }
+    pair
+}
+
+fn integer(
+    table: &mut Reader<'_, '_>,
+    key: &'static str,
+    range: std::ops::RangeInclusive<u64>,
+    default: u64,
+) -> u64 {
+    table.integer(key, range).map_or(default, |number| number.value)
+}
+
+fn size(
+    table: &mut Reader<'_, '_>,
+    key: &'static str,
+    range: std::ops::RangeInclusive<u64>,
+) -> Option<Located<ByteSize>> {
+    let size = table.size(key)?;
+    if range.contains(&size.value.0) {
+        return Some(size);
+    }
+    let (least, most) = (ByteSize(*range.start()), ByteSize(*range.end()));
+    let message = format!("`{key}` = {} is out of range", size.value);
+    table.error(&size.span, message, format!("give {least} to {most}"));
+    None
+}
+
+fn listen(table: &mut Reader<'_, '_>, into: &mut SocketAddr) -> Option<Span> {
+    let listen = table.parsed::<SocketAddr>("listen", "an address and a port, such as \"127.0.0.1:9311\"")?;
+    *into = listen.value;
+    Some(listen.span)
+}
+
+fn networks(table: &mut Reader<'_, '_>, key: &'static str) -> Option<Vec<IpNet>> {
+    let networks = table.parsed_list::<IpNet>(key, NETWORKS)?;
+    for network in networks.value.iter().filter(|network| network.value.prefix_len() == 0) {
+        table.warn(
+            &network.span,
+            format!("`{key}` is open to all addresses"),
+            "name the networks that may connect",
+        );
+    }
+    if networks.value.is_empty() {
+        table.warn(
+            &networks.span,
+            format!("`{key}` is empty: nobody is let in"),
+            "name the networks that may connect",
+        );
+    }
+    Some(networks.value.into_iter().map(|network| network.value).collect())
+}

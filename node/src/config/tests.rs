@@ -1,0 +1,211 @@
+use super::*;
+
+const RACK: &str = r#"
+[node]
+name = "tor-1"
+address = "10.0.0.254/24"
+
+[dataplane]
+cores = [1, 2]
+host_interface = "ss0"
+
+[[dataplane.port]]
+name = "sw1"
+device = "net_af_xdp0,iface=sw1"
+
+[[dataplane.port]]
+name = "sw2"
+device = "net_af_xdp1,iface=sw2"
+
+[[pool]]
+name = "web"
+vip = "10.0.0.100"
+hash_tag = "{}"
+clients = ["10.0.0.0/24"]
+
+[[pool.server]]
+name = "mc1"
+mac = "02:00:00:00:00:01"
+port = "sw2"
+
+[[pool.server]]
+name = "mc2"
+mac = "02:00:00:00:00:02"
+weight = 3
+"#;
+
+fn problems(text: &str) -> Vec<String> {
+    parse("node.toml", text).problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_rack_is_read_with_its_defaults() {
+    let checked = parse("node.toml", RACK);
+    assert_eq!(checked.problems, []);
+    let config = checked.config.unwrap();
+    assert!(config.embedded.is_none());
+    let dataplane = config.dataplane.unwrap();
+    assert_eq!((dataplane.cores, dataplane.mtu, dataplane.ports.len()), (vec![1, 2], 1500, 2));
+    let pool = &config.pools[0];
+    assert_eq!((pool.port, pool.hash_tag, pool.servers[0].port), (11211, Some(*b"{}"), Some(1)));
+    assert_eq!((pool.servers[1].port, pool.servers[1].weight), (None, 3));
+    assert_eq!(config.node.mac().to_string(), "02:53:0a:00:00:fe");
+}
+
+#[test]
+fn an_embedded_section_is_enough() {
+    let config = parse("f", "[embedded]\nmemory = \"1GiB\"\nclients = []\n").config.unwrap();
+    let embedded = config.embedded.unwrap();
+    assert_eq!((embedded.memory, embedded.listen.port()), (ByteSize(1 << 30), 11211));
+    assert!(config.dataplane.is_none());
+}
+
+/// Bad configs: what is changed in the rack's, and the beginning of the message.
+#[test]
+fn what_is_wrong_is_said_with_its_place_and_remedy() {
+    let cases = [
+        (
+            "clients = [\"10",
+            "client = [\"10",
+            "node.toml:22:1: error: unknown key `client` in [[pool]]\n  remedy: did you mean `clients`?",
+        ),
+        (
+            "[node]",
+            "[nod]",
+            "node.toml:2:2: error: unknown key `nod` in the file\n  remedy: did you mean `node`?",
+        ),
+        ("cores = [1, 2]", "cores = [1, 1]", "node.toml:7:13: error: core 1 is named twice"),
+        ("cores = [1, 2]", "cores = []", "node.toml:7:9: error: `cores` in [dataplane] is empty"),
+        (
+            "cores = [1, 2]",
+            "",
+            "node.toml:6:1: error: `cores` is missing in [dataplane]\n  remedy: add `cores = [1]`",
+        ),
+        ("cores = [1, 2]", "cores = \"1\"", "node.toml:7:9: error: `cores` in [dataplane]: it is no list"),
+        (
+            "cores = [1, 2]",
+            "cores = [1, 2]\nmtu = 90000",
+            "node.toml:8:7: error: `mtu` in [dataplane]: 90000 is out of range",
+        ),
+        (
+            "cores = [1, 2]",
+            "cores = [1, 2]\nidle = \"pol\"",
+            "node.toml:8:8: error: `idle` in [dataplane]: `pol` is not known; did you mean `poll`?",
+        ),
+        (
+            "\"10.0.0.100\"",
+            "\"10.0.0\"",
+            "node.toml:20:7: error: `vip` in [[pool]]: invalid IPv4 address syntax\n  remedy: give an IPv4 address",
+        ),
+        ("\"10.0.0.100\"", "\"10.0.0.254\"", "node.toml:20:7: error: 10.0.0.254 is the node's own address"),
+        ("\"10.0.0.100\"", "\"10.9.0.1\"", "node.toml:20:7: warning: 10.9.0.1 is not in the node's network"),
+        ("address = \"10.0.0.254/24\"", "", "node.toml:18:1: error: [[pool]] needs the node's own address"),
+        (
+            "\"02:00:00:00:00:02\"",
+            "\"02:00:00:00:00:01\"",
+            "node.toml:31:7: error: servers `mc1` and `mc2` both have 02:00:00:00:00:01",
+        ),
+        (
+            "\"02:00:00:00:00:02\"",
+            "\"01:00:00:00:00:02\"",
+            "node.toml:31:7: error: 01:00:00:00:00:02 is the address of no single station",
+        ),
+        ("\"02:00:00:00:00:02\"", "\"02-00\"", "node.toml:31:7: error: `mac` in [[pool.server]]: "),
+        (
+            "name = \"mc2\"",
+            "name = \"mc1\"",
+            "node.toml:30:8: error: two servers of pool `web` are called `mc1`",
+        ),
+        (
+            "port = \"sw2\"",
+            "port = \"sw3\"",
+            "node.toml:27:8: error: `sw3` is no port of [dataplane]\n  remedy: ports are: sw1, sw2",
+        ),
+        (
+            "weight = 3",
+            "weight = 0",
+            "node.toml:32:10: error: `weight` in [[pool.server]]: 0 is out of range",
+        ),
+        (
+            "[\"10.0.0.0/24\"]",
+            "[\"0.0.0.0/0\"]",
+            "node.toml:22:12: warning: `clients` is open to all addresses",
+        ),
+        ("hash_tag", "cache = 0\nhash_tag", "node.toml:19:8: warning: pool `web` has no cache"),
+        ("hash_tag", "lease_ms = 30000\nhash_tag", "node.toml:19:8: warning: a lease of 30000 ms is long"),
+        (
+            "hash_tag",
+            "distribution = \"ketma\"\nhash_tag",
+            "node.toml:21:16: error: `distribution` in [[pool]]: `ketma` is not known; did you mean `ketama`?",
+        ),
+        ("hash_tag = \"{}\"", "hash_tag = \"{\"", "node.toml:21:12: error: `{` is no pair of characters"),
+        ("name = \"sw2\"", "name = \"sw1\"", "node.toml:15:8: error: two ports are called `sw1`"),
+        (
+            "net_af_xdp1,iface=sw2",
+            "net_af_xdp0,iface=sw1",
+            "node.toml:16:10: error: port `sw1` already has the device",
+        ),
+        ("name = \"tor-1\"", "name = \"tor 1\"", "node.toml:3:8: error: `tor 1` is no name"),
+        (
+            "\"ss0\"",
+            "\"a-name-that-is-too-long\"",
+            "node.toml:8:18: error: `a-name-that-is-too-long` is no name for an interface",
+        ),
+        (
+            "[node]",
+            "[embedded]\nmemory = \"64KB\"\n[node]",
+            "node.toml:3:10: error: `memory` = 64000B is out of range",
+        ),
+        (
+            "[node]",
+            "[embedded]\nmax_item = \"900MiB\"\n[node]",
+            "node.toml:3:12: error: an item of `max_item` = 900MiB takes more than half of",
+        ),
+        (
+            "[node]",
+            "[embedded]\nlisten = \"127.0.0.1:9311\"\n[node]",
+            "node.toml:3:10: error: [embedded] and [admin] both listen on 127.0.0.1:9311",
+        ),
+        ("[node]", "[admin]\nlisten = \"localhost\"\n[node]", "node.toml:3:10: error: `listen` in [admin]: "),
+        ("name = \"tor-1\"", "name = ", "node.toml:3:8: error: not TOML: "),
+    ];
+    let mut missed = Vec::new();
+    for (original, replaced, expected) in cases {
+        let found = problems(&RACK.replacen(original, replaced, 1));
+        if !found.iter().any(|problem| problem.starts_with(expected)) {
+            missed.push(format!("{replaced}\nexpected: {expected}\ngot: {found:#?}"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n\n"));
+}
+
+#[test]
+fn a_misspelled_key_is_not_reported_as_missing_too() {
+    assert_eq!(problems(&RACK.replace("clients =", "client =")).len(), 1);
+}
+
+#[test]
+fn all_problems_are_found_at_once() {
+    let text =
+        RACK.replace("mtu", "").replace("cores = [1, 2]", "cores = 1").replace("weight = 3", "wieght = 3");
+    assert_eq!(problems(&text).len(), 2, "{:#?}", problems(&text));
+}
+
+#[test]
+fn two_pools_must_not_share_an_address() {
+    let second = RACK[RACK.find("[[pool]]").unwrap()..].replace("\"web\"", "\"other\"");
+    let found = problems(&format!("{RACK}{second}"));
+    assert!(
+        found.iter().any(|problem| problem.contains("pools `web` and `other` both have 10.0.0.100:11211")),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_file_that_serves_nothing_is_an_error() {
+    assert!(problems("")[0].contains("the node would serve nothing"));
+    assert!(
+        problems("[node]\nname = \"x\"\n")[0]
+            .starts_with("node.toml:1:1: error: the node would serve nothing")
+    );
+}

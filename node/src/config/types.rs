@@ -1,0 +1,227 @@
+//! A valid configuration. Every limit is in the range that the program can do; nothing behind this checks again.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use fabric::packet::MacAddr;
+use ipnet::{IpNet, Ipv4Net};
+use memcached_bridge::hashing::{Distribution, KeyHash};
+
+use super::size::ByteSize;
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who the node is.
+    pub node: Node,
+    /// The admin server.
+    pub admin: Admin,
+    /// memcached over kernel sockets, if it is served.
+    pub embedded: Option<Embedded>,
+    /// The packet path, if there is one.
+    pub dataplane: Option<Dataplane>,
+    /// The pools of the packet path.
+    pub pools: Vec<Pool>,
+}
+
+impl Default for Config {
+    /// What runs without a file: memcached on the loopback interface, and the admin server.
+    fn default() -> Self {
+        Self {
+            node: Node::default(),
+            admin: Admin::default(),
+            embedded: Some(Embedded::default()),
+            dataplane: None,
+            pools: Vec::new(),
+        }
+    }
+}
+
+/// `[node]`
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its name on pages and in messages.
+    pub name: String,
+    /// Its own address on the switch, with the prefix length of the network.
+    pub address: Option<Ipv4Net>,
+    /// Its own MAC address on the switch, if chosen by hand.
+    pub mac: Option<MacAddr>,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { name: "smartswitch".to_owned(), address: None, mac: None }
+    }
+}
+
+impl Node {
+    /// The node's MAC address: the configured one, or a locally administered one made from its IPv4 address.
+    pub fn mac(&self) -> MacAddr {
+        let [a, b, c, d] = self.address.map_or(Ipv4Addr::UNSPECIFIED, |address| address.addr()).octets();
+        self.mac.unwrap_or(MacAddr([0x02, 0x53, a, b, c, d]))
+    }
+}
+
+/// `[admin]`
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Whom it answers; others get a 403.
+    pub allow: Vec<IpNet>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9311)), allow: loopback() }
+    }
+}
+
+/// `[embedded]`
+#[derive(Clone, Debug)]
+pub struct Embedded {
+    /// Where it listens, TCP and UDP alike.
+    pub listen: SocketAddr,
+    /// Bytes for all items.
+    pub memory: ByteSize,
+    /// Bytes of one item.
+    pub max_item: ByteSize,
+    /// Whom it serves: others get no TCP connection, and over UDP nothing beyond the amplification limit.
+    pub clients: Vec<IpNet>,
+    /// Whether it listens on UDP.
+    pub udp: bool,
+    /// TCP connections at a time; one more is told so and closed.
+    pub max_connections: usize,
+}
+
+impl Default for Embedded {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 11211)),
+            memory: ByteSize(64 << 20),
+            max_item: ByteSize(1 << 20),
+            clients: loopback(),
+            udp: true,
+            max_connections: 10_000,
+        }
+    }
+}
+
+/// Where DPDK's memory comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HugePages {
+    /// From huge pages if there are enough, else from normal ones.
+    #[default]
+    Auto,
+    /// From huge pages, or the node does not start.
+    Require,
+    /// From normal pages.
+    Never,
+}
+
+/// What a worker does when there is nothing to receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Looks again at once: the least latency, and a whole core.
+    Poll,
+    /// Sleeps longer and longer, up to this.
+    Backoff(Duration),
+}
+
+/// `[dataplane]`
+#[derive(Clone, Debug)]
+pub struct Dataplane {
+    /// Processor cores, one worker each; at least one, none twice.
+    pub cores: Vec<usize>,
+    /// Where memory comes from.
+    pub huge_pages: HugePages,
+    /// DPDK's memory in MiB.
+    pub memory_mib: u32,
+    /// Packets that can be in the node at once.
+    pub packet_buffers: u32,
+    /// The longest payload of a frame in bytes.
+    pub mtu: u16,
+    /// What idle workers do.
+    pub idle: Idle,
+    /// Stations that the switch knows at a time.
+    pub stations: usize,
+    /// How long it knows a silent one.
+    pub station_age: Duration,
+    /// The name of the TAP interface toward the host kernel.
+    pub host_interface: Option<String>,
+    /// The ports, in the order of their ids; at least one.
+    pub ports: Vec<Port>,
+}
+
+/// `[[dataplane.port]]`
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// Its name, unique.
+    pub name: String,
+    /// The DPDK device, such as `net_af_xdp0,iface=sw1` or `0000:03:00.0`.
+    pub device: String,
+}
+
+/// `[[pool]]`
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Its name, unique.
+    pub name: String,
+    /// The address that clients send to.
+    pub vip: Ipv4Addr,
+    /// The port that clients send to and servers listen on.
+    pub port: u16,
+    /// The VLAN that the pool is on.
+    pub vlan: Option<u16>,
+    /// How hashed keys are spread over servers.
+    pub distribution: Distribution,
+    /// How keys are hashed.
+    pub hash: KeyHash,
+    /// If set, only what stands between the two bytes is hashed.
+    pub hash_tag: Option<[u8; 2]>,
+    /// Who is served without limits.
+    pub clients: Vec<Ipv4Net>,
+    /// Bytes out for each byte in, toward others.
+    pub amplification_limit: f64,
+    /// Bytes of each worker's cache of hot keys; `None` switches it off.
+    pub cache: Option<ByteSize>,
+    /// How long a cached value is served.
+    pub lease: Duration,
+    /// Requests for a key within a second that make it hot.
+    pub hot_threshold: u16,
+    /// Time between two probes of a server.
+    pub probe_interval: Duration,
+    /// Probes lost in a row after which a server counts as dead.
+    pub probe_failures: u32,
+    /// Whether the keys of a dead server go to the others.
+    pub auto_eject: bool,
+    /// The servers; at least one.
+    pub servers: Vec<Server>,
+}
+
+/// `[[pool.server]]`
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Its name, which the distribution hashes; unique in its pool.
+    pub name: String,
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// The index of the port it is behind, in [`Dataplane::ports`], if pinned.
+    pub port: Option<usize>,
+    /// Its share of the keys.
+    pub weight: u32,
+}
+
+/// The loopback addresses.
+pub fn loopback() -> Vec<IpNet> {
+    vec![
+        IpNet::new_assert(IpAddr::from([127, 0, 0, 0]), 8),
+        IpNet::new_assert(IpAddr::from(std::net::Ipv6Addr::LOCALHOST), 128),
+    ]
+}
+
+/// Whether `address` is in one of `networks`. IPv4 addresses in IPv6 form count as IPv4.
+pub fn is_allowed(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}

@@ -1,0 +1,288 @@
+//! TCP: one task for each connection.
+//!
+//! An idle connection owns no buffers: input is read into a buffer of the thread, and only what a command still waits
+//! for is kept. Replies are written as they come; while a client does not take them, nothing more is read from it.
+//!
+//! **Bounds.** `max_connections` connections: one more reads `ERROR Too many open connections` and is closed, as
+//! memcached does. [`HELD_INPUT_BYTES`] of unfinished commands over all connections: the one that asks for more reads
+//! `SERVER_ERROR out of memory reading request` and is closed. A client that takes nothing for
+//! [`STALL`], or leaves a large command unfinished for as long, is cut.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use memcached_bridge::session::{Needs, Session};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::Shared;
+use super::counters::{add, read};
+use crate::config;
+
+/// Bytes read at a time.
+const READ_BYTES: usize = 64 * 1024;
+/// Bytes of unfinished commands that are held for all connections together.
+const HELD_INPUT_BYTES: usize = 256 << 20;
+/// What a connection may hold without asking: any command line but a long multiget.
+const FREE_INPUT_BYTES: usize = 4096;
+/// How long a client may leave its replies unread.
+const STALL: Duration = Duration::from_secs(60);
+/// How long accepting rests when the process has run out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Accepts until `draining` turns true. Returns the connections that are still open.
+pub(super) async fn accept(
+    listener: TcpListener,
+    shared: &Arc<Shared>,
+    mut draining: watch::Receiver<bool>,
+) -> JoinSet<()> {
+    let budget = Arc::new(Semaphore::new(HELD_INPUT_BYTES));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = draining.wait_for(|draining| *draining) => return connections,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, client)) => {
+                if let Some(connection) = admit(stream, client, shared, &budget) {
+                    connections.spawn(connection.run(draining.clone()));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn admit(
+    stream: TcpStream,
+    client: SocketAddr,
+    shared: &Arc<Shared>,
+    budget: &Arc<Semaphore>,
+) -> Option<Connection> {
+    let facts = &shared.server.facts;
+    if !config::is_allowed(&shared.config.clients, client.ip()) {
+        add(&shared.counters.refused_clients, 1);
+        return None;
+    }
+    if read(&facts.curr_connections) >= shared.config.max_connections as u64 {
+        add(&facts.rejected_connections, 1);
+        reject(stream);
+        return None;
+    }
+    // Replies are written whole, so there is nothing to wait for.
+    _ = stream.set_nodelay(true);
+    add(&facts.curr_connections, 1);
+    add(&facts.total_connections, 1);
+    Some(Connection {
+        stream,
+        shared: Arc::clone(shared),
+        session: Session::new(),
+        held: Vec::new(),
+        unsent: Vec::new(),
+        ended: false,
+        budget: Arc::clone(budget),
+        permit: None,
+    })
+}
+
+/// Tells the client why, if that can be done at once, and closes.
+fn reject(stream: TcpStream) {
+    if let Ok(mut stream) = stream.into_std() {
+        _ = io::Write::write(&mut stream, b"ERROR Too many open connections\r\n");
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch { input: vec![0; READ_BYTES], out: Vec::new() });
+}
+
+/// Buffers that the connections of a thread take turns with.
+struct Scratch {
+    input: Vec<u8>,
+    out: Vec<u8>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    session: Session,
+    /// Input that is not consumed yet.
+    held: Vec<u8>,
+    /// Replies that the client has not taken yet.
+    unsent: Vec<u8>,
+    /// Nothing more is read: the client or the session ended the connection.
+    ended: bool,
+    budget: Arc<Semaphore>,
+    /// The share of the budget for `held`.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.server.facts.curr_connections.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl Connection {
+    async fn run(mut self, mut draining: watch::Receiver<bool>) {
+        loop {
+            if !self.unsent.is_empty() {
+                if self.send_rest().await.is_err() {
+                    return;
+                }
+                if self.answer_held().is_err() {
+                    return;
+                }
+                continue;
+            }
+            if self.ended {
+                return;
+            }
+            let holds_much = self.permit.is_some();
+            tokio::select! {
+                biased;
+                readable = self.stream.readable() => {
+                    if readable.is_err() || self.read().is_err() {
+                        return;
+                    }
+                }
+                _ = draining.wait_for(|draining| *draining), if self.is_idle() => return,
+                () = tokio::time::sleep(STALL), if holds_much => {
+                    return add(&self.shared.counters.stalled_clients, 1);
+                }
+            }
+        }
+    }
+
+    /// Whether nothing of the client's is in flight.
+    fn is_idle(&self) -> bool {
+        self.held.is_empty() && self.session.is_between_requests()
+    }
+
+    async fn send_rest(&mut self) -> io::Result<()> {
+        let sent = tokio::time::timeout(STALL, self.stream.write(&self.unsent)).await;
+        let Ok(sent) = sent else {
+            add(&self.shared.counters.stalled_clients, 1);
+            return Err(io::ErrorKind::TimedOut.into());
+        };
+        let sent = sent?;
+        add(&self.shared.server.facts.bytes_written, sent as u64);
+        self.unsent.drain(..sent);
+        if self.unsent.is_empty() {
+            self.unsent = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Reads what there is and answers it.
+    fn read(&mut self) -> io::Result<()> {
+        SCRATCH.with_borrow_mut(|Scratch { input, out }| {
+            let len = match self.stream.try_read(input) {
+                Ok(0) => {
+                    self.ended = true;
+                    return Ok(());
+                }
+                Ok(len) => len,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            add(&self.shared.server.facts.bytes_read, len as u64);
+            if !self.held.is_empty() {
+                self.held.extend_from_slice(&input[..len]);
+                return self.answer_all_held(out);
+            }
+            let consumed = self.answer(&input[..len], out)?;
+            self.held.extend_from_slice(&input[consumed..len]);
+            self.account(out)
+        })
+    }
+
+    fn answer_held(&mut self) -> io::Result<()> {
+        if self.held.is_empty() || !self.unsent.is_empty() || self.ended {
+            return Ok(());
+        }
+        SCRATCH.with_borrow_mut(|scratch| self.answer_all_held(&mut scratch.out))
+    }
+
+    fn answer_all_held(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        let held = std::mem::take(&mut self.held);
+        let consumed = self.answer(&held, out)?;
+        self.held = held;
+        self.held.drain(..consumed);
+        if self.held.is_empty() {
+            self.held = Vec::new();
+        }
+        self.account(out)
+    }
+
+    /// Carries out the requests in `input` and sends the replies, until more input is needed or the client does not
+    /// take more. Returns how much of the input is done with.
+    fn answer(&mut self, input: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+        let mut consumed = 0;
+        loop {
+            out.clear();
+            let now = self.shared.clock.now();
+            let progress = self.session.receive(&input[consumed..], &self.shared.server, now, out);
+            consumed += progress.consumed;
+            self.ended |= progress.needs == Needs::Close;
+            self.send(out)?;
+            if progress.needs != Needs::Output || !self.unsent.is_empty() {
+                return Ok(consumed);
+            }
+        }
+    }
+
+    /// Sends `out` as far as it goes at once; the rest waits in `unsent`.
+    fn send(&mut self, out: &[u8]) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < out.len() {
+            match self.stream.try_write(&out[sent..]) {
+                Ok(len) => sent += len,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        add(&self.shared.server.facts.bytes_written, sent as u64);
+        self.unsent.extend_from_slice(&out[sent..]);
+        Ok(())
+    }
+
+    /// Keeps the share of the budget in step with what is held.
+    fn account(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        let wanted = self.held.len().max(self.session.awaited_input());
+        let has = self.permit.as_ref().map_or(FREE_INPUT_BYTES, OwnedSemaphorePermit::num_permits);
+        if self.held.is_empty() {
+            self.permit = None;
+            return Ok(());
+        }
+        if wanted <= has || self.ended {
+            return Ok(());
+        }
+        let more = u32::try_from(
+            wanted.next_power_of_two() - self.permit.as_ref().map_or(0, |permit| permit.num_permits()),
+        );
+        let permit = more.ok().and_then(|more| Arc::clone(&self.budget).try_acquire_many_owned(more).ok());
+        let Some(permit) = permit else {
+            add(&self.shared.counters.input_full, 1);
+            self.ended = true;
+            out.clear();
+            out.extend_from_slice(b"SERVER_ERROR out of memory reading request\r\n");
+            return self.send(out);
+        };
+        match &mut self.permit {
+            Some(held) => held.merge(permit),
+            None => self.permit = Some(permit),
+        }
+        Ok(())
+    }
+}

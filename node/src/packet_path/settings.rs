@@ -1,0 +1,165 @@
+//! What the packet path is started with. The config has checked all of it.
+
+use std::time::Duration;
+
+use fabric::io::PortId;
+use fabric::packet::MacAddr;
+use fabric::worker::Idle;
+use fabric_dpdk::{HugePages, PortSpec};
+use ipnet::Ipv4Net;
+use memcached_bridge::packet::pool::{CacheLimits, NodeAddress, Pool, Probing, Server};
+
+use super::StartError;
+use crate::config::{self, Config};
+
+/// The node's first source port toward servers: one for each pool and worker. Below the range from which the host
+/// kernel chooses its own.
+const UPSTREAM_PORT: u16 = 20_000;
+
+/// A port of the switch.
+#[derive(Clone, Debug)]
+pub struct PortSettings {
+    /// Its name in the config, in counters and on the page.
+    pub name: String,
+    /// The device behind it.
+    pub device: PortSpec,
+}
+
+/// The way to the host kernel: a TAP interface that is a port of the switch.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The interface's name.
+    pub interface: String,
+    /// The node's address and its network, given to the interface.
+    pub address: Ipv4Net,
+    /// The switch port behind it.
+    pub port: PortSettings,
+}
+
+/// Everything the packet path needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The cores of the workers, one worker each; at least one.
+    pub cores: Vec<usize>,
+    /// Where DPDK's memory comes from.
+    pub huge_pages: HugePages,
+    /// DPDK's memory in MiB; more is taken if the packet buffers need it.
+    pub memory_mib: u32,
+    /// Packets that can be in the node at once.
+    pub packet_buffers: u32,
+    /// The longest payload of a frame in bytes, on all ports.
+    pub mtu: u16,
+    /// What workers do while nothing arrives.
+    pub idle: Idle,
+    /// Stations that the switch can know.
+    pub stations: usize,
+    /// After how long without a frame a station is forgotten.
+    pub station_age: Duration,
+    /// The node's MAC address.
+    pub mac: MacAddr,
+    /// The ports, in the order of their ids.
+    pub ports: Vec<PortSettings>,
+    /// The way to the host kernel, if there is one.
+    pub host: Option<Host>,
+    /// The pools.
+    pub pools: Vec<Pool>,
+}
+
+impl Settings {
+    /// What `config` asks for; `None` if it asks for no packet path.
+    ///
+    /// # Errors
+    /// [`StartError`] if a device cannot be named to DPDK, or the node has no address.
+    pub fn of(config: &Config) -> Result<Option<Self>, StartError> {
+        let Some(dataplane) = &config.dataplane else { return Ok(None) };
+        let address = config.node.address.ok_or(StartError::NoAddress)?;
+        let mac = config.node.mac();
+        let port =
+            |port: &config::Port| Ok(PortSettings { name: port.name.clone(), device: port.device.parse()? });
+        let ports = dataplane.ports.iter().map(port).collect::<Result<Vec<_>, StartError>>()?;
+        let host = match &dataplane.host_interface {
+            Some(interface) => Some(host(interface, address, mac)?),
+            None => None,
+        };
+        let node = NodeAddress { mac, ip: address.addr(), kernel_answers_arp: host.is_some() };
+        let workers = dataplane.cores.len() as u16;
+        let upstream_ports = (UPSTREAM_PORT..).step_by(usize::from(workers));
+        let pools = config.pools.iter().zip(upstream_ports).map(|(config, first)| pool(config, node, first));
+        Ok(Some(Self {
+            cores: dataplane.cores.clone(),
+            huge_pages: match dataplane.huge_pages {
+                config::HugePages::Auto => HugePages::Auto,
+                config::HugePages::Require => HugePages::Require,
+                config::HugePages::Never => HugePages::Never,
+            },
+            memory_mib: dataplane.memory_mib,
+            packet_buffers: dataplane.packet_buffers,
+            mtu: dataplane.mtu,
+            idle: match dataplane.idle {
+                config::Idle::Poll => Idle::Poll,
+                config::Idle::Backoff(max) => Idle::Backoff { max },
+            },
+            stations: dataplane.stations,
+            station_age: dataplane.station_age,
+            mac,
+            ports,
+            host,
+            pools: pools.collect(),
+        }))
+    }
+
+    /// All ports, the host's last.
+    pub fn all_ports(&self) -> impl Iterator<Item = &PortSettings> {
+        self.ports.iter().chain(self.host.as_ref().map(|host| &host.port))
+    }
+
+    /// The devices of all ports, in the order of their ids.
+    pub fn specs(&self) -> Vec<PortSpec> {
+        self.all_ports().map(|port| port.device.clone()).collect()
+    }
+
+    /// The id of the host's port.
+    pub fn host_port(&self) -> Option<PortId> {
+        self.host.as_ref().map(|_| PortId(self.ports.len() as u16))
+    }
+}
+
+/// The TAP interface as a port, with the node's MAC address at the kernel's end.
+fn host(interface: &str, address: Ipv4Net, mac: MacAddr) -> Result<Host, StartError> {
+    let device = format!("net_tap0,iface={interface},mac={mac}").parse()?;
+    let port = PortSettings { name: interface.to_owned(), device };
+    Ok(Host { interface: interface.to_owned(), address, port })
+}
+
+fn pool(config: &config::Pool, node: NodeAddress, upstream_port: u16) -> Pool {
+    let server = |server: &config::Server| Server {
+        name: server.name.clone(),
+        mac: server.mac,
+        port: server.port.map(|index| PortId(index as u16)),
+        weight: server.weight,
+    };
+    Pool {
+        name: config.name.clone(),
+        vip: config.vip,
+        service_port: config.port,
+        vlan: config.vlan,
+        servers: config.servers.iter().map(server).collect(),
+        distribution: config.distribution,
+        key_hash: config.hash,
+        hash_tag: config.hash_tag,
+        clients: config.clients.clone(),
+        amplification_limit: config.amplification_limit,
+        cache: config.cache.map(|capacity| CacheLimits {
+            capacity_bytes: capacity.0 as usize,
+            lease: config.lease,
+            hot_threshold: config.hot_threshold,
+        }),
+        probing: Probing {
+            interval: config.probe_interval,
+            failures: config.probe_failures,
+            auto_eject: config.auto_eject,
+        },
+        node,
+        upstream_port,
+    }
+}

@@ -1,0 +1,127 @@
+//! Builds what the configuration asks for, spawns it, and drains it when the node is told to stop.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::cli::RunOptions;
+use crate::config::{self, Config, Embedded};
+use crate::embedded::{ListenError, Opened};
+use crate::status::Registry;
+use crate::{admin, dataplane};
+
+/// How long requests in flight may take once the node is told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+/// Threads that serve sockets, at most: the packet path's cores are to be left alone.
+const MAX_THREADS: usize = 8;
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// Whatever keeps it from starting; the message says what to do.
+pub fn run(options: &RunOptions) -> Result<(), Box<dyn Error>> {
+    let config = configure(options)?;
+    let registry = Registry::new(config.node.name.clone());
+    // Its threads and memory come first, so that the runtime's threads are not pinned with them.
+    let dataplane = dataplane::start(&config, &registry)?;
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
+    let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    let served = runtime.block_on(serve(config, registry, dataplane.as_ref(), threads));
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    drop(dataplane);
+    served
+}
+
+/// The configuration: the file's or the default, with the options over it.
+fn configure(options: &RunOptions) -> Result<Config, Box<dyn Error>> {
+    let mut config = match &options.config {
+        Some(path) => load(path)?,
+        None => Config::default(),
+    };
+    if options.listen.is_some() || options.memory.is_some() {
+        let embedded = config.embedded.get_or_insert_with(Embedded::default);
+        embedded.listen = options.listen.unwrap_or(embedded.listen);
+        embedded.memory = options.memory.unwrap_or(embedded.memory);
+        embedded.max_item.0 = embedded.max_item.0.min(embedded.memory.0 / 2);
+    }
+    config.admin.listen = options.admin.unwrap_or(config.admin.listen);
+    Ok(config)
+}
+
+fn load(path: &Path) -> Result<Config, Box<dyn Error>> {
+    let checked = config::load(path)?;
+    let problems: Vec<String> = checked.problems.iter().map(ToString::to_string).collect();
+    match checked.config {
+        Some(config) => {
+            problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+            Ok(config)
+        }
+        None => Err(format!("the configuration has errors\n{}", problems.join("\n")).into()),
+    }
+}
+
+async fn serve(
+    config: Config,
+    registry: Arc<Registry>,
+    dataplane: Option<&dataplane::Running>,
+    threads: usize,
+) -> Result<(), Box<dyn Error>> {
+    let (drain, draining) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let failed = |source| ListenError::new("the admin server", config.admin.listen, "tcp", "--admin", source);
+    let admin_listener = TcpListener::bind(config.admin.listen).await.map_err(failed)?;
+    let admin_address = admin_listener.local_addr().map_err(failed)?;
+    let embedded = match config.embedded {
+        Some(embedded) => Some(Opened::open(embedded, threads).await?),
+        None => None,
+    };
+
+    let mut ready = String::from("ready: ");
+    let mut tasks = JoinSet::new();
+    if let Some(embedded) = embedded {
+        let protocols = if embedded.udp() { "tcp, udp" } else { "tcp" };
+        write!(ready, "memcached {} ({protocols}), ", embedded.listen())?;
+        registry.register(embedded.source());
+        tasks.spawn(embedded.serve(draining.clone(), GRACE));
+    }
+    if let Some(dataplane) = dataplane {
+        write!(ready, "dataplane {} ports, ", dataplane.ports)?;
+    }
+    write!(ready, "admin http://{admin_address}/")?;
+    let admin = admin::run(admin_listener, registry, config.admin.allow, draining);
+    let admin = tokio::spawn(admin);
+    announce(&ready)?;
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("told to stop: requests in flight are finished");
+    drain.send_replace(true);
+    if tokio::time::timeout(GRACE + Duration::from_secs(1), tasks.join_all()).await.is_err() {
+        tracing::warn!("memcached did not drain in time");
+    }
+    // A scraper may keep its connection open; it is not waited for long.
+    _ = tokio::time::timeout(Duration::from_millis(500), admin).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The one line on standard output, for scripts that wait for it.
+fn announce(ready: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{ready}")?;
+    out.flush()
+}
