@@ -82,7 +82,8 @@
 //! - Writes that bypass the node, and duplicates of UDP writes that the network delays beyond the lease.
 //! - A write without a reply that reaches its server after the lease: nobody ever learns of it. Values filled in
 //!   between live until they expire.
-//! - A reply that comes after lease *and* quarantine, to a client that is using the same id for another write at that
+//! - A delayed `flush_all` that reaches its server after the lease.
+//! - A reply that comes after lease *and* quarantine (or after its late cell gave way), to a client that is using the same id for another write at that
 //!   moment, is taken for the other's.
 
 mod cells;
@@ -317,6 +318,9 @@ impl Coherence {
 
     /// Closes the cache for `[from, until]`: nothing is answered or filled then, and what was cached before is void
     /// after. Two intervals make one that covers both. Rounded outward to 67 ms.
+    ///
+    /// For a `flush_all` delayed by `d` that is forwarded now: from now + `d` until now + `d` + lease, beside
+    /// [`begin_write_all`](Coherence::begin_write_all) for the command itself.
     pub fn close(&self, from: Nanos, until: Nanos) {
         self.closed.close(from, until);
     }

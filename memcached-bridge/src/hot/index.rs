@@ -6,7 +6,7 @@ const SLOTS: usize = 10;
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 struct Bucket {
-    /// The upper bits of the hash; 0 for a free slot.
+    /// Of each slot the upper 16 bits of the hash; 0 for a free one.
     tags: [u16; SLOTS],
     positions: [u32; SLOTS],
     /// Records of this home that are in the other bucket.
@@ -72,13 +72,7 @@ impl Index {
         if found.is_some() || first.astray == 0 {
             return found;
         }
-        self.find_astray(hash, is_it)
-    }
-
-    #[cold]
-    fn find_astray(&self, hash: u64, mut is_it: impl FnMut(usize) -> bool) -> Option<(Slot, usize)> {
-        let other = self.home(hash) ^ 1;
-        find_in(&self.buckets[other], other, tag(hash), &mut is_it)
+        find_in(&self.buckets[home ^ 1], home ^ 1, tag(hash), &mut is_it)
     }
 
     /// Any position in the home bucket that has the hash's tag: likely the record's.
@@ -148,7 +142,7 @@ impl Index {
     }
 }
 
-#[inline(always)]
+#[inline]
 fn find_in(
     bucket: &Bucket,
     index: usize,

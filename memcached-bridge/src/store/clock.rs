@@ -38,7 +38,7 @@ impl Expiry {
         }
         let from_now = match seconds {
             ..0 => return Expiry::PAST,
-            ..=MAX_RELATIVE_SECONDS => seconds,
+            0..=MAX_RELATIVE_SECONDS => seconds,
             _ => seconds.saturating_sub_unsigned(now.unix),
         };
         let end = i64::from(now.seconds()).saturating_add(from_now);

@@ -1,0 +1,122 @@
+//! A running `smartswitch`, and what tests ask of it.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+pub const SMARTSWITCH: &str = env!("CARGO_BIN_EXE_smartswitch");
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A node on free ports of the loopback interface, stopped when dropped.
+pub struct Node {
+    process: Child,
+    pub ready: String,
+    pub memcached: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Node {
+    /// Without a configuration.
+    pub fn start() -> Self {
+        Self::start_with(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+    }
+
+    /// With `[admin]` and `[embedded]` sections that hold `admin` and `embedded` besides the addresses.
+    pub fn start_configured(name: &str, admin: &str, embedded: &str) -> Self {
+        let listen = "listen = \"127.0.0.1:0\"";
+        let text = format!("[admin]\n{listen}\n{admin}\n[embedded]\n{listen}\n{embedded}\n");
+        let file = write_config(name, &text);
+        Self::start_with(&["--config", file.to_str().unwrap()])
+    }
+
+    pub fn start_with(options: &[&str]) -> Self {
+        let mut command = Command::new(SMARTSWITCH);
+        command.arg("run").args(options).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let word = |after: &str| {
+            let rest = ready.split_once(after).unwrap_or_else(|| panic!("not ready: {ready:?}")).1;
+            rest.split([' ', '/', '\n']).next().unwrap().parse().unwrap()
+        };
+        let (memcached, admin) = (word("memcached "), word("http://"));
+        Self { process, memcached, admin, ready }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.memcached).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    /// What one connection answers to `commands` and `quit`.
+    pub fn ask(&self, commands: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(commands.as_bytes()).unwrap();
+        stream.write_all(b"quit\r\n").unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        reply
+    }
+
+    /// Status and body of `path` on the admin server.
+    pub fn http(&self, path: &str) -> (u16, String) {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut response = agent.get(format!("http://{}{path}", self.admin)).call().unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    }
+
+    /// The sum of a metric's samples.
+    pub fn metric(&self, name: &str) -> f64 {
+        let (_, text) = self.http("/metrics");
+        let samples = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+        samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    /// Waits until `metric` is at least `value`.
+    pub fn wait_metric(&self, metric: &str, value: f64) {
+        wait(metric, || (self.metric(metric) >= value).then_some(()));
+    }
+
+    /// Sends `signal` and waits for the end.
+    pub fn stop(&mut self, signal: Signal) -> ExitStatus {
+        kill(Pid::from_raw(self.process.id() as i32), signal).unwrap();
+        wait("the end of the node", || self.process.try_wait().unwrap())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+/// Asks again and again until there is an answer.
+pub fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::yield_now();
+    }
+}
+
+pub fn write_config(name: &str, text: &str) -> PathBuf {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.toml"));
+    std::fs::write(&file, text).unwrap();
+    file
+}
