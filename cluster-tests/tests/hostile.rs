@@ -263,7 +263,11 @@ fn random_frames_do_no_harm() {
                 }
             };
             let datagram = attacker.datagram(from, &payload);
-            let packets = if random.one_in(3) { datagram.fragments(68) } else { vec![datagram.packet()] };
+            let packets = if driver.carries_fragments() && random.one_in(3) {
+                datagram.fragments(68)
+            } else {
+                vec![datagram.packet()]
+            };
             for mut packet in packets.into_iter().take(8) {
                 for _ in 0..random.below(4) {
                     let at = random.below(packet.len());

@@ -16,29 +16,35 @@ const KEYS: usize = 200;
 
 #[test]
 fn two_servers_over_af_xdp() {
-    serves(&smart(Driver::AfXdp, 2).build().unwrap());
+    serves(Driver::AfXdp, 2);
 }
 
 #[test]
 fn two_servers_over_af_packet() {
-    serves(&smart(Driver::AfPacket, 2).build().unwrap());
+    serves(Driver::AfPacket, 2);
 }
 
 #[test]
 fn eight_servers_over_af_xdp() {
-    serves(&smart(Driver::AfXdp, 8).build().unwrap());
+    serves(Driver::AfXdp, 8);
 }
 
-fn serves(rack: &Rack) {
-    let keys: Vec<String> = (0..KEYS).map(|number| format!("key-{number}")).collect();
+// FNV-1a hardly mixes the last bytes of a key: what tells the keys apart comes first.
+fn serves(driver: Driver, servers: usize) {
+    let rack = &smart(driver, servers).build().unwrap();
+    let keys: Vec<String> = (0..KEYS).map(|number| format!("{number}-key")).collect();
     rack.client(0).run(|| {
         let mut udp = pool_client(rack);
         keys_come_back(rack, &mut udp, &keys);
         keys_sit_where_their_hash_says(rack, &keys);
         many_keys_at_once(&mut udp, &keys);
-        large_sets(rack, &mut udp);
+        if driver.carries_fragments() {
+            large_sets(rack, &mut udp);
+        }
     });
-    large_sets_last_fragment_first(rack);
+    if driver.carries_fragments() {
+        large_sets_last_fragment_first(rack);
+    }
     requests_of_several_datagrams(rack);
 }
 
@@ -62,13 +68,7 @@ fn keys_come_back(rack: &Rack, udp: &mut UdpClient, keys: &[String]) {
 }
 
 fn ring(rack: &Rack) -> Ring {
-    let member = |number: usize| Member {
-        name: format!("mc{}", number + 1),
-        host: VIP.to_string(),
-        port: MEMCACHED_PORT,
-        weight: 1,
-        alive: true,
-    };
+    let member = |number: usize| Member { name: format!("mc{}", number + 1), weight: 1, alive: true };
     let members: Vec<Member> = (0..rack.servers().len()).map(member).collect();
     Ring::build(Distribution::Ketama, KeyHash::Fnv1a64, None, &members).unwrap()
 }

@@ -2,6 +2,7 @@
 //! the same bytes.
 //!
 //! `MEMCACHED_SEED` repeats a run. Needs `/usr/bin/memcached` (1.6.18).
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

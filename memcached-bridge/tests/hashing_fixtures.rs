@@ -35,13 +35,7 @@ fn read(path: &Path) -> Fixture {
 
 fn member(line: &str) -> Member {
     let fields: Vec<&str> = line.split(' ').collect();
-    Member {
-        name: fields[0].to_owned(),
-        host: String::new(),
-        port: 0,
-        weight: fields[1].parse().unwrap(),
-        alive: fields[2] == "alive",
-    }
+    Member { name: fields[0].to_owned(), weight: fields[1].parse().unwrap(), alive: fields[2] == "alive" }
 }
 
 fn distribution(name: &str) -> Distribution {

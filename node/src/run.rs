@@ -38,7 +38,6 @@ pub fn run(options: &RunOptions) -> Result<(), Box<dyn Error>> {
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let served = runtime.block_on(serve(config, registry, dataplane.as_ref(), threads));
     runtime.shutdown_timeout(Duration::from_millis(100));
-    drop(dataplane);
     served
 }
 

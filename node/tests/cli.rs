@@ -1,4 +1,5 @@
 //! The command line: what it says, and how it ends.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! memcached over kernel sockets, end to end: the built program, real sockets.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 mod support;
 

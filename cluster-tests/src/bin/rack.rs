@@ -6,6 +6,14 @@ use nix::sys::signal::{SigSet, Signal};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let driver = match std::env::args().nth(1).as_deref() {
+        None | Some("af_xdp") => Driver::AfXdp,
+        Some("af_packet") => Driver::AfPacket,
+        Some(other) => {
+            eprintln!("rack: no driver is called {other}; rack [af_xdp | af_packet]");
+            return ExitCode::FAILURE;
+        }
+    };
     // Before any thread starts, so that all of them leave the signals to the wait below.
     let mut ends = SigSet::empty();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
@@ -15,7 +23,7 @@ fn main() -> ExitCode {
         eprintln!("rack: cannot block signals: {errno}");
         return ExitCode::FAILURE;
     }
-    match stand(&ends) {
+    match stand(driver, &ends) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rack: {error}");
@@ -24,8 +32,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn stand(ends: &SigSet) -> Result<(), RackError> {
-    let rack = Rack::builder("rack").clients(2).servers(2).driver(Driver::AfXdp).beside_others().build()?;
+fn stand(driver: Driver, ends: &SigSet) -> Result<(), RackError> {
+    let rack = Rack::builder("rack").clients(2).servers(2).driver(driver).beside_others().build()?;
     print!("{}", guide(&rack)?);
     ends.wait().map_err(|errno| RackError::io("wait for a signal")(errno.into()))?;
     println!("taking the rack down");

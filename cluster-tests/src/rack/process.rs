@@ -46,11 +46,12 @@ impl Process {
         std::fs::read_to_string(&self.out).unwrap_or_default()
     }
 
-    /// The last lines of its output and its errors.
+    /// The last lines of its output and its errors, without those that libxdp prints on any machine without bpffs.
     pub fn log_tail(&self) -> String {
         let errors = std::fs::read(&self.err).unwrap_or_default();
         let text = self.output() + &String::from_utf8_lossy(&errors);
-        let lines: Vec<&str> = text.lines().collect();
+        let chatter = |line: &&str| line.starts_with("libbpf: ") || line.starts_with("libxdp: ");
+        let lines: Vec<&str> = text.lines().filter(|line| !chatter(line)).collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 

@@ -16,11 +16,17 @@ const SWITCH_DEADLINE: Duration = Duration::from_secs(20);
 pub enum Driver {
     /// `net_af_xdp`: XDP sockets.
     AfXdp,
-    /// `net_af_packet`: packet sockets with rings; the one for jumbo frames.
+    /// `net_af_packet`: packet sockets with rings; the one for jumbo frames. It does not carry IPv4 fragments.
     AfPacket,
 }
 
 impl Driver {
+    /// Whether IPv4 fragments pass. The af_packet driver has the kernel reassemble them (`PACKET_FANOUT_FLAG_DEFRAG`,
+    /// which DPDK 22.11 cannot be told to leave out) and cuts off what is longer than a frame of its ring.
+    pub fn carries_fragments(self) -> bool {
+        self == Driver::AfXdp
+    }
+
     /// The DPDK device of link `interface`, the `index`th of the switch.
     pub fn device(self, index: usize, interface: &str, mtu: u16) -> String {
         match self {

@@ -21,18 +21,15 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(name: &str) -> Option<Self> {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("not run: it needs root");
-            return None;
-        }
+    fn new(name: &str) -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "making veth pairs needs root: run the tests with sudo");
         let (near, far) = (format!("fd{}{name}0", process::id()), format!("fd{}{name}1", process::id()));
         ip(&["link", "add", &near, "type", "veth", "peer", "name", &far]);
         let pair = Self { near, far };
         for end in [&pair.near, &pair.far] {
             ip(&["link", "set", end, "up"]);
         }
-        Some(pair)
+        pair
     }
 
     fn devices(&self, driver: &str) -> [String; 2] {
@@ -47,7 +44,10 @@ impl Drop for Pair {
 }
 
 fn ip(arguments: &[&str]) {
-    assert!(Command::new("ip").args(arguments).status().unwrap().success(), "ip {arguments:?}");
+    assert!(
+        Command::new("ip").args(arguments).status().expect("`ip`, of Debian's package iproute2").success(),
+        "ip {arguments:?}"
+    );
 }
 
 /// Receives until `count` of the test's frames came; the kernel sends its own (IPv6 neighbour discovery).
@@ -79,7 +79,7 @@ fn check_info(info: &PortInfo, name: &str) {
 #[test]
 fn af_packet() {
     let bench = bench(HugePages::Auto);
-    let Some(pair) = Pair::new("p") else { return };
+    let pair = Pair::new("p");
     let devices = pair.devices("net_af_packet");
     let (ports, mut io) = bench.open_one(&devices.each_ref().map(String::as_str));
     check_info(ports.info(NEAR).unwrap(), "net_af_packet0");
@@ -94,7 +94,7 @@ fn af_packet() {
 #[test]
 fn af_packet_with_too_few_queues() {
     let bench = bench(HugePages::Auto);
-    let Some(pair) = Pair::new("q") else { return };
+    let pair = Pair::new("q");
     let [near, _] = pair.devices("net_af_packet");
     let message = bench.refusal(&[&near], 2).to_string();
     assert!(message.contains("set qpairs= to the number of workers"), "{message}");
@@ -105,13 +105,11 @@ fn af_packet_with_too_few_queues() {
 #[test]
 fn af_xdp() {
     let bench = bench(HugePages::Auto);
-    let Some(pair) = Pair::new("x") else { return };
+    let pair = Pair::new("x");
     let devices = pair.devices("net_af_xdp");
     let config = bench.config(&devices.each_ref().map(String::as_str), 1);
-    let (ports, mut workers) = match Ports::open(bench.eal, &config) {
-        Ok(opened) => opened,
-        Err(error) => return eprintln!("not run: this kernel has no AF_XDP: {error}"),
-    };
+    let opened = Ports::open(bench.eal, &config);
+    let (ports, mut workers) = opened.expect("AF_XDP sockets: the kernel needs CONFIG_XDP_SOCKETS");
     check_info(ports.info(NEAR).unwrap(), "net_af_xdp0");
     frames_cross_the_pair(&bench, &mut workers[0]);
 }

@@ -43,10 +43,6 @@ pub enum Distribution {
 pub struct Member {
     /// What is hashed: `host:port` as clients have it configured, or twemproxy's alias.
     pub name: String,
-    /// The host it is reached at; not hashed, since behind one virtual address all members share it.
-    pub host: String,
-    /// The port it is reached at; not hashed.
-    pub port: u16,
     /// Its share of the keys, relative to the others'; at least 1.
     pub weight: u32,
     /// A dead member gets no keys, as if it were not in the list.

@@ -17,13 +17,7 @@ const DISTRIBUTIONS: [Distribution; 6] = [
 ];
 
 fn members(shares: &[(u32, bool)]) -> Vec<Member> {
-    let member = |(index, &(weight, alive))| Member {
-        name: format!("10.0.0.{index}:11212"),
-        host: String::new(),
-        port: 0,
-        weight,
-        alive,
-    };
+    let member = |(index, &(weight, alive))| Member { name: format!("10.0.0.{index}:11212"), weight, alive };
     shares.iter().enumerate().map(member).collect()
 }
 

@@ -96,8 +96,6 @@ impl Pool {
     pub fn ring(&self, alive: &[bool]) -> Result<Ring, RingError> {
         let member = |(server, alive): (&Server, &bool)| Member {
             name: server.name.clone(),
-            host: self.vip.to_string(),
-            port: self.service_port,
             weight: server.weight,
             alive: *alive,
         };

@@ -43,7 +43,7 @@ impl FromStr for ByteSize {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = UNITS[..4].iter().rev();
-        let whole = units.clone().find(|(_, factor)| self.0 >= *factor && self.0 % factor == 0);
+        let whole = units.clone().find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor));
         match whole {
             Some((unit, factor)) => write!(f, "{}{unit}", self.0 / factor),
             None => write!(f, "{}B", self.0),

@@ -13,10 +13,12 @@ pub(crate) use arms::{Arm, Ground};
 pub(crate) use results::{LatencyRow, RackResults};
 
 use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use cluster_tests::admin::AdminClient;
 use cluster_tests::load::{self, Closed, Keys, Measured, Open, Order, Target, prefill};
-use cluster_tests::rack::{Host, Process, Rack};
+use cluster_tests::rack::{Host, MEMCACHED_PORT, Process, Rack};
 use indicatif::ProgressBar;
 
 use crate::Plan;
@@ -71,7 +73,7 @@ pub(crate) fn measure(plan: &Plan, progress: &Progress) -> Result<RackResults, B
             bar.set_message(format!("building: {ground}"));
             match measure_ground(ground, round, plan, &bar, &mut samples) {
                 Ok(()) => {}
-                Err(error) => samples.failures.push(format!("round {round}, {ground}: {error}")),
+                Err(error) => samples.fail(ground, error),
             }
         }
     }
@@ -92,7 +94,7 @@ fn measure_ground(
         bar.set_message(arm.to_string());
         let measured = Bench::new(&rack, *arm).and_then(|bench| bench.run(round, plan, samples));
         if let Err(error) = measured {
-            samples.failures.push(format!("round {round}, {arm}: {error}"));
+            samples.fail(arm, error);
         }
         bar.inc(1);
     }
@@ -101,8 +103,7 @@ fn measure_ground(
 
 /// Puts all keys into all servers: whichever a hash chooses has them.
 pub(crate) fn fill(rack: &Rack) -> Result<(), Box<dyn Error>> {
-    let address = (std::net::Ipv4Addr::LOCALHOST, cluster_tests::rack::MEMCACHED_PORT);
-    let address = std::net::SocketAddrV4::new(address.0, address.1);
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, MEMCACHED_PORT);
     for server in rack.servers() {
         let fill = || VALUE_BYTES.iter().try_for_each(|bytes| prefill(address, keys(*bytes)));
         server.host.run(fill)?;
@@ -115,6 +116,8 @@ struct Bench<'a> {
     arm: Arm,
     client: &'a Host,
     target: Target,
+    /// The node's counters, if it is the switch that is measured.
+    admin: Option<AdminClient>,
     middle_box: BoxTime,
     /// twemproxy, while it is measured.
     _process: Option<Process>,
@@ -125,7 +128,15 @@ impl<'a> Bench<'a> {
         let process = if arm == Arm::Twemproxy { Some(twemproxy::start(rack)?) } else { None };
         let id = process.as_ref().map(Process::id).or_else(|| rack.switch_process_id());
         let target = arm.target(rack);
-        Ok(Self { arm, client: rack.client(0), target, middle_box: BoxTime::of(id), _process: process })
+        let admin = rack.switch_process_id().map(|_| rack.admin());
+        Ok(Self {
+            arm,
+            client: rack.client(0),
+            target,
+            admin,
+            middle_box: BoxTime::of(id),
+            _process: process,
+        })
     }
 
     fn run(&self, round: usize, plan: &Plan, samples: &mut Samples) -> Result<(), Box<dyn Error>> {
@@ -152,9 +163,10 @@ impl<'a> Bench<'a> {
             self.client.run(|| load::closed(&self.target, order, &run))
         };
         closed(times.warm_up)?;
-        let before = self.middle_box.read();
+        let (answered, before) = (self.answered(), self.middle_box.read());
         let measured = closed(times.throughput)?;
         let spent = before.zip(self.middle_box.read()).map(|(before, after)| after.saturating_sub(before));
+        let hit_share = answered.zip(self.answered()).map(|(before, after)| share(before, after));
         some_replies(&measured)?;
         let per_million = |spent: Duration| spent.as_secs_f64() / measured.replies as f64 * 1e6;
         Ok(Throughput {
@@ -163,7 +175,14 @@ impl<'a> Bench<'a> {
             p50_us: measured.latency_us(0.5),
             p99_us: measured.latency_us(0.99),
             box_seconds_per_million: spent.map(per_million),
+            hit_share,
         })
+    }
+
+    /// Gets that the node has answered itself, and those that it has sent on.
+    fn answered(&self) -> Option<(f64, f64)> {
+        let metrics = self.admin.as_ref()?.metrics().ok()?;
+        Some((metrics.sum("hits"), metrics.sum("redirected")))
     }
 
     fn latency(
@@ -188,6 +207,12 @@ impl<'a> Bench<'a> {
             late: measured.late,
         })
     }
+}
+
+/// The share of hits between two looks at `(hits, redirected)`.
+fn share(before: (f64, f64), after: (f64, f64)) -> f64 {
+    let (hits, redirected) = (after.0 - before.0, after.1 - before.1);
+    hits / (hits + redirected).max(1.0)
 }
 
 fn some_replies(measured: &Measured) -> Result<(), Box<dyn Error>> {

@@ -16,6 +16,7 @@ pub(crate) struct Throughput {
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     pub(crate) box_seconds_per_million: Option<f64>,
+    pub(crate) hit_share: Option<f64>,
 }
 
 /// One open loop.
@@ -36,7 +37,8 @@ pub(crate) struct Samples {
     pub(crate) throughput: BTreeMap<(Arm, usize), Vec<Throughput>>,
     pub(crate) light: BTreeMap<Arm, Vec<Latency>>,
     pub(crate) load: BTreeMap<Arm, Vec<Latency>>,
-    pub(crate) failures: Vec<String>,
+    /// What failed, and in how many rounds.
+    pub(crate) failures: BTreeMap<String, usize>,
 }
 
 /// What was measured in racks.
@@ -69,6 +71,8 @@ pub(crate) struct ThroughputRow {
     pub(crate) p99_us: Spread,
     /// Processor seconds of the middle box for a million replies.
     pub(crate) box_seconds_per_million: Option<Spread>,
+    /// The share of requests that the switch answered itself.
+    pub(crate) hit_share: Option<Spread>,
     /// The paper's rate.
     pub(crate) paper_rate: Option<f64>,
 }
@@ -99,6 +103,11 @@ pub(crate) struct LatencyRow {
 }
 
 impl Samples {
+    /// Notes that something could not be measured in a round.
+    pub(crate) fn fail(&mut self, what: impl std::fmt::Display, error: impl std::fmt::Display) {
+        *self.failures.entry(format!("{what}: {error}")).or_default() += 1;
+    }
+
     /// Medians and extremes.
     pub(crate) fn summarize(self) -> RackResults {
         let rows =
@@ -107,7 +116,11 @@ impl Samples {
             throughput: rows.collect(),
             light: latency_rows(&self.light, true),
             load: latency_rows(&self.load, false),
-            failures: self.failures,
+            failures: self
+                .failures
+                .iter()
+                .map(|(what, rounds)| format!("{what} ({rounds} rounds)"))
+                .collect(),
         }
     }
 }
@@ -122,6 +135,7 @@ fn throughput_row(arm: Arm, value_bytes: usize, rounds: &[Throughput]) -> Option
         p50_us: spread(|round| round.p50_us)?,
         p99_us: spread(|round| round.p99_us)?,
         box_seconds_per_million: Spread::of(rounds.iter().filter_map(|round| round.box_seconds_per_million)),
+        hit_share: Spread::of(rounds.iter().filter_map(|round| round.hit_share)),
         paper_rate: arm.paper_rate().filter(|_| value_bytes == VALUE_BYTES[0]),
     })
 }
@@ -171,7 +185,8 @@ impl RackResults {
         let title = format!(
             "Throughput of the whole rack (closed loop, {OUTSTANDING} under way, Zipf 0.99, 32 B values)"
         );
-        let heads = ["arm", "requests/s", "of twemproxy", "p50 us", "p99 us", "box CPU s/M", "lost", "paper"];
+        let heads =
+            ["arm", "requests/s", "of twemproxy", "p50 us", "p99 us", "box CPU s/M", "hits", "lost", "paper"];
         let mut table = Table::new(&title, &heads);
         let of_size = |row: &&ThroughputRow| row.value_bytes == VALUE_BYTES[0];
         let twemproxy = self.throughput.iter().filter(of_size).find(|row| row.arm == Arm::Twemproxy);
@@ -184,6 +199,9 @@ impl RackResults {
                 row.p50_us.show(0),
                 row.p99_us.show(0),
                 show(row.box_seconds_per_million.as_ref(), 2),
+                row.hit_share
+                    .as_ref()
+                    .map_or("-".to_owned(), |share| format!("{:.0} %", share.median * 100.0)),
                 row.lost.to_string(),
                 row.paper_rate.map_or("-".to_owned(), |rate| format!("{rate:.0}")),
             ]);

@@ -17,6 +17,8 @@ pub(crate) struct Machine {
     pub(crate) virtual_machine: bool,
     /// Memory, in MiB.
     pub(crate) memory_mib: u64,
+    /// Threads that wanted a processor in the minute before, on average: other work than this program's.
+    pub(crate) load_before: f64,
 }
 
 impl Machine {
@@ -28,6 +30,7 @@ impl Machine {
             Some(line.split_once(':')?.1.trim().to_owned())
         };
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let loadavg = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let total_kib = meminfo.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok());
         Self {
             cpu: field("model name").unwrap_or_else(|| "unknown".to_owned()),
@@ -36,6 +39,7 @@ impl Machine {
             virtual_machine: field("flags")
                 .is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
             memory_mib: total_kib.unwrap_or(0) / 1024,
+            load_before: loadavg.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0.0),
         }
     }
 }

@@ -65,11 +65,11 @@ impl Report {
 
     /// Everything as Markdown.
     pub(crate) fn to_markdown(&self) -> String {
-        let Machine { cpu, cores, kernel, virtual_machine, memory_mib } = &self.machine;
+        let Machine { cpu, cores, kernel, virtual_machine, memory_mib, load_before } = &self.machine;
         let kind = if *virtual_machine { "virtual machine" } else { "machine" };
         let mut text = format!(
             "{date}, `{command}`, {rounds} round(s), median (least..greatest)\n\n{kind}: {cpu}, {cores} cores, \
-             {memory_mib} MiB, Linux {kernel}\n\n",
+             {memory_mib} MiB, Linux {kernel}; load of other work before: {load_before:.1}\n\n",
             date = self.date,
             command = self.command,
             rounds = self.rounds,
