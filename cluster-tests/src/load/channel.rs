@@ -53,7 +53,6 @@ impl Channel {
         }
     }
 
-    /// Forgets requests that were given up: over UDP there is nothing to forget, over TCP a reply never gets lost.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         match self {
             Channel::Udp(udp) => udp.socket.as_fd(),

@@ -117,13 +117,26 @@ impl Ring {
     /// The member that `key` belongs to.
     #[inline]
     pub fn locate(&self, key: &[u8]) -> MemberIndex {
-        let hash = || self.hash.hash(self.hashed_part(key));
+        self.locate_hash(self.hash(key))
+    }
+
+    /// The hash of `key` on this ring. Most hash functions are one long chain of dependent steps: who has many keys
+    /// hashes them one right after the other, so that the processor works on several at a time, and
+    /// [locates](Ring::locate_hash) them then.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u32 {
+        self.hash.hash(self.hashed_part(key))
+    }
+
+    /// The member that keys with this [hash](Ring::hash) belong to.
+    #[inline]
+    pub fn locate_hash(&self, hash: u32) -> MemberIndex {
         match &self.shape {
-            Shape::Continuum(continuum) => continuum.locate(hash()),
+            Shape::Continuum(continuum) => continuum.locate(hash),
             Shape::One(member) => *member,
-            Shape::Modula(shares) => shares[hash() as usize % shares.len()],
-            Shape::Jump(shares) => shares[jump::bucket(hash().into(), shares.len())],
-            Shape::Rendezvous(rendezvous) => rendezvous.locate(hash()),
+            Shape::Modula(shares) => shares[hash as usize % shares.len()],
+            Shape::Jump(shares) => shares[jump::bucket(hash.into(), shares.len())],
+            Shape::Rendezvous(rendezvous) => rendezvous.locate(hash),
         }
     }
 

@@ -19,4 +19,4 @@ pub use hasher::KeyHasher;
 pub use hottest::{HotKey, Hottest};
 pub use record::{Hit, Item};
 pub use sketch::Sketch;
-pub use table::{HotTable, Inserted, TableStatistics};
+pub use table::{Guess, HotTable, Inserted, TableStatistics};

@@ -41,6 +41,10 @@ pub struct TableStatistics {
     pub displaced: u64,
 }
 
+/// Where a record may be; good until the table changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guess(u32);
+
 /// A cache of values of at most one datagram. For one worker; allocates only when made.
 ///
 /// Eviction is S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023) over
@@ -114,15 +118,26 @@ impl HotTable {
         self.index.prefetch(hash);
     }
 
-    /// Hints the processor to load the record of a key with this hash. Reads the index: call
-    /// [`prefetch`](HotTable::prefetch) some time before.
+    /// Where the record of a key with this hash likely is, which the processor is told to load. Reads the index:
+    /// call [`prefetch`](HotTable::prefetch) some time before.
     #[inline]
-    pub fn prefetch_record(&self, hash: u64) {
-        if let Some(position) = self.index.guess(hash) {
-            // Header and the reply of a small value: three cache lines.
-            for line in 0..3 {
-                prefetch_index::prefetch_index(&self.arena, position * UNIT + 64 * line);
-            }
+    pub fn guess(&self, hash: u64) -> Option<Guess> {
+        let position = self.index.guess(hash)?;
+        // Header and the reply of a small value: three cache lines.
+        for line in 0..3 {
+            prefetch_index::prefetch_index(&self.arena, position * UNIT + 64 * line);
+        }
+        Some(Guess(position as u32))
+    }
+
+    /// Like [`find`](HotTable::find), with a look where the key was [guessed](HotTable::guess) to be before the
+    /// index is asked. `None` for a guess says that its bucket knows no such key; others may.
+    #[inline]
+    pub fn find_at(&mut self, guess: Option<Guess>, hash: u64, key: &[u8]) -> Option<Hit<'_>> {
+        let guessed = guess.map(|guess| guess.0 as usize).filter(|position| self.holds(*position, hash, key));
+        match guessed {
+            Some(position) => self.hit(position),
+            None => self.find(hash, key),
         }
     }
 
@@ -130,6 +145,11 @@ impl HotTable {
     #[inline]
     pub fn find(&mut self, hash: u64, key: &[u8]) -> Option<Hit<'_>> {
         let (_, position) = self.locate(hash, key)?;
+        self.hit(position)
+    }
+
+    #[inline]
+    fn hit(&mut self, position: usize) -> Option<Hit<'_>> {
         let (header, body) = self.arena[position * UNIT..].split_first_chunk_mut::<HEADER>()?;
         record::touch(header);
         let reply_len = usize::from(Header::read(header).reply_len);
@@ -206,13 +226,17 @@ impl HotTable {
 
     #[inline]
     fn locate(&self, hash: u64, key: &[u8]) -> Option<(Slot, usize)> {
-        self.index.find(hash, |position| {
-            let Some((header, body)) = self.arena[position * UNIT..].split_first_chunk::<HEADER>() else {
-                return false;
-            };
-            let header = Header::read(header);
-            header.hash == hash && record::key(body, header.key_len) == key
-        })
+        self.index.find(hash, |position| self.holds(position, hash, key))
+    }
+
+    /// Whether the record at `position` is that of `key`.
+    #[inline]
+    fn holds(&self, position: usize, hash: u64, key: &[u8]) -> bool {
+        let Some((header, body)) = self.arena[position * UNIT..].split_first_chunk::<HEADER>() else {
+            return false;
+        };
+        let header = Header::read(header);
+        header.hash == hash && record::key(body, header.key_len) == key
     }
 
     /// Takes a record out of the index. Its bytes stay until they are at the tail of their ring.

@@ -116,7 +116,7 @@ fn a_table_without_room_holds_nothing() {
         let mut table = HotTable::new(capacity);
         assert!(table.memory_bytes() <= capacity);
         table.prefetch(5);
-        table.prefetch_record(5);
+        table.guess(5);
         put(&mut table, b"k", b"v");
         assert!(!table.remove(1, b"absent"));
     }

@@ -16,6 +16,7 @@ use crate::coherence::PoolView;
 use crate::hashing::MemberIndex;
 use crate::hot::{Inserted, Item};
 use crate::protocol::reply::MetaGetReply;
+use crate::protocol::udp::FRAME_LEN;
 
 /// How long a server has for the reply to a fill.
 const FILL_PATIENCE: Duration = Duration::from_millis(100);
@@ -59,11 +60,8 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         if cache.sketch.observe(candidate.hash, weight) < cache.hot_threshold {
             return;
         }
-        let Some(key) =
-            burst.packet(candidate.slot).and_then(|packet| key_of(packet, candidate.start, candidate.end))
-        else {
-            return;
-        };
+        let Some(packet) = burst.packet(usize::from(candidate.slot)) else { return };
+        let Ok(key) = KeyBytes::try_from(candidate.key(packet.bytes())) else { return };
         self.fill(key, candidate.hash, server, view, context);
     }
 
@@ -76,11 +74,10 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         context: &mut dyn Context<P>,
     ) {
         // The packet is a reply by now: its key stands behind `VALUE `.
-        let start = candidate.udp.payload + 8 + b"VALUE ".len();
-        let end = start + candidate.end - candidate.start;
-        let Some(key) = burst.packet(candidate.slot).and_then(|packet| key_of(packet, start, end)) else {
-            return;
-        };
+        let start = usize::from(candidate.payload) + FRAME_LEN + b"VALUE ".len();
+        let Some(packet) = burst.packet(usize::from(candidate.slot)) else { return };
+        let key = packet.bytes().get(start..start + candidate.key_len());
+        let Some(key) = key.and_then(|key| KeyBytes::try_from(key).ok()) else { return };
         if let Some(cache) = &mut self.cache {
             cache.table.note_refresh(candidate.hash, &key, context.now() + cache.lease / 8);
         }
@@ -159,8 +156,4 @@ impl Cache {
             Some(seconds) => Some(lease.min(sent + Duration::from_secs(u64::from(seconds) - 1))),
         }
     }
-}
-
-fn key_of<P: PacketBuf>(packet: &P, start: usize, end: usize) -> Option<KeyBytes> {
-    KeyBytes::try_from(packet.bytes().get(start..end)?).ok()
 }

@@ -1,20 +1,24 @@
 //! A get of one key: answered from the hot table, or redirected.
+//!
+//! A burst is worked through in passes, so that the processor waits for memory, and for the long chains of dependent
+//! steps that hash functions are, on many packets at a time: read all packets and load the index lines of their keys;
+//! load the records; answer what is there; hash what is not; redirect.
 
 use fabric::function::{Burst, Context, Verdict};
 use fabric::io::PacketBuf;
 use fabric::packet::checksum::Sum;
-use fabric::packet::udp4::{self, Udp4};
+use fabric::packet::udp4::{self, IP_AND_UDP, Udp4};
 use fabric::time::Nanos;
 
+use super::fill::Attempts;
+use super::pool::CacheLimits;
+use super::state::Address;
 use super::{Cache, HOT_WINDOW, MemcachedSwitch, SHOWN_HOT_KEYS};
 use crate::coherence::PoolView;
-use crate::hashing::MemberIndex;
-use crate::hot::{Hit, HotTable, Hottest, Sketch};
-use crate::packet::fill::Attempts;
-use crate::packet::pool::CacheLimits;
+use crate::hot::{Guess, Hit, HotTable, Hottest, Sketch};
+use crate::protocol::single_get;
+use crate::protocol::udp::FRAME_LEN;
 
-/// The memcached UDP frame.
-const FRAME: usize = 8;
 /// In a burst this full the worker is busy: every [`SAMPLE`]-th get is counted, with that weight.
 const BUSY: usize = 32;
 const SAMPLE: usize = 8;
@@ -22,13 +26,19 @@ const SAMPLE: usize = 8;
 /// A get of one key: where it is in the burst and in its packet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
-    pub(super) slot: usize,
-    pub(super) udp: Udp4,
     /// The key's hash for the hot table and the epochs; 0 without a cache.
     pub(super) hash: u64,
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) with_cas: bool,
+    /// The key's hash on the ring, once it is needed.
+    ring_hash: u32,
+    client: u32,
+    client_port: u16,
+    pub(super) slot: u16,
+    /// Where the UDP payload begins in the frame, and where the key is.
+    pub(super) payload: u16,
+    pub(super) start: u16,
+    pub(super) end: u16,
+    with_cas: bool,
+    guess: Option<Guess>,
 }
 
 /// What became of a look into the hot table.
@@ -39,6 +49,57 @@ enum Looked {
     /// A valid entry, but too large a reply for this client.
     Amplifies,
     Missed,
+}
+
+impl Candidate {
+    /// The get in `frame`, if it is one: the only datagram of its request, plain `get` or `gets` of one key.
+    #[inline(always)]
+    pub(super) fn read(slot: usize, frame: &[u8], udp: &Udp4) -> Option<Candidate> {
+        let (header, command) = frame.get(udp.payload..udp.end)?.split_first_chunk::<FRAME_LEN>()?;
+        if header[2..6] != [0, 0, 0, 1] {
+            return None;
+        }
+        let get = single_get(command)?;
+        // The key ends where the line does, two bytes before the datagram.
+        let end = udp.end - 2;
+        Some(Candidate {
+            hash: 0,
+            ring_hash: 0,
+            client: udp.src,
+            client_port: udp.src_port,
+            slot: slot as u16,
+            payload: udp.payload as u16,
+            start: (end - get.key.len()) as u16,
+            end: end as u16,
+            with_cas: get.with_cas,
+            guess: None,
+        })
+    }
+
+    /// The key in the candidate's request.
+    #[inline(always)]
+    pub(super) fn key<'f>(&self, frame: &'f [u8]) -> &'f [u8] {
+        &frame[usize::from(self.start)..usize::from(self.end)]
+    }
+
+    pub(super) fn key_len(&self) -> usize {
+        usize::from(self.end - self.start)
+    }
+
+    /// The datagram it was read from.
+    fn udp(&self, at: &Address) -> Udp4 {
+        let payload = usize::from(self.payload);
+        Udp4 {
+            vlan: at.vlan,
+            l3: payload - IP_AND_UDP,
+            src: self.client,
+            dst: at.vip,
+            src_port: self.client_port,
+            dst_port: at.service_port,
+            payload,
+            end: usize::from(self.end) + 2,
+        }
+    }
 }
 
 impl Cache {
@@ -63,17 +124,23 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         context: &mut dyn Context<P>,
     ) {
         let mut candidates = std::mem::take(&mut self.candidates);
-        if self.cache.is_none() {
-            for candidate in candidates.drain(..) {
-                self.redirect_get(&candidate, burst);
+        if let Some(cache) = &self.cache {
+            for candidate in &mut candidates {
+                candidate.guess = cache.table.guess(candidate.hash);
             }
-        } else {
-            self.look_up_candidates(&mut candidates, burst, view, context);
+            self.look_up_all(&mut candidates, burst, view, context);
         }
+        for candidate in &mut candidates {
+            let Some(packet) = burst.packet(usize::from(candidate.slot)) else { continue };
+            candidate.ring_hash = self.ring.hash(candidate.key(packet.bytes()));
+        }
+        self.redirect_all(&candidates, burst, view, context);
+        candidates.clear();
         self.candidates = candidates;
     }
 
-    fn look_up_candidates(
+    /// Answers what the hot table can, and keeps the others.
+    fn look_up_all(
         &mut self,
         candidates: &mut Vec<Candidate>,
         burst: &mut Burst<P>,
@@ -81,45 +148,25 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         context: &mut dyn Context<P>,
     ) {
         let now = context.now();
-        let busy = burst.len() >= BUSY;
-        if let Some(cache) = &self.cache {
-            for candidate in candidates.iter() {
-                cache.table.prefetch_record(candidate.hash);
-            }
-        }
-        for (index, candidate) in candidates.drain(..).enumerate() {
-            match self.look_up(&candidate, burst, view, now) {
-                Looked::Answered => {
-                    self.counters.hits += 1;
-                    burst.decide(candidate.slot, Verdict::Reply);
-                }
-                Looked::AnsweredDue => {
-                    self.counters.hits += 1;
-                    burst.decide(candidate.slot, Verdict::Reply);
-                    self.refresh(&candidate, burst, view, context);
-                }
+        candidates.retain(|candidate| {
+            let slot = usize::from(candidate.slot);
+            match self.look_up(candidate, burst, view, now) {
+                Looked::Missed => return true,
                 Looked::Amplifies => {
                     self.counters.drop_client_not_allowed += 1;
-                    Self::drop_slot(burst, candidate.slot);
+                    burst.decide(slot, Verdict::Drop);
+                    return false;
                 }
-                Looked::Missed => {
-                    let Some(server) = self.redirect_get(&candidate, burst) else { continue };
-                    if !busy || index % SAMPLE == self.sample_phase() {
-                        self.note_request(
-                            &candidate,
-                            server,
-                            if busy { SAMPLE as u16 } else { 1 },
-                            burst,
-                            view,
-                            context,
-                        );
-                    }
-                }
+                Looked::AnsweredDue => self.refresh(candidate, burst, view, context),
+                Looked::Answered => {}
             }
-        }
-        self.advance_sample_phase();
+            self.counters.hits += 1;
+            burst.decide(slot, Verdict::Reply);
+            false
+        });
     }
 
+    #[inline(always)]
     fn look_up(
         &mut self,
         candidate: &Candidate,
@@ -128,63 +175,78 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         now: Nanos,
     ) -> Looked {
         let Some(cache) = &mut self.cache else { return Looked::Missed };
-        let Some(packet) = burst.undecided(candidate.slot) else { return Looked::Missed };
-        let frame = packet.bytes();
-        let Some(hit) = cache.table.find(candidate.hash, &frame[candidate.start..candidate.end]) else {
+        let Some(packet) = burst.undecided(usize::from(candidate.slot)) else { return Looked::Missed };
+        let key = candidate.key(packet.bytes());
+        let Some(hit) = cache.table.find_at(candidate.guess, candidate.hash, key) else {
             return Looked::Missed;
         };
         if hit.expires <= now || !self.state.coherence().is_current(view, candidate.hash, hit.stamp) {
             return Looked::Missed;
         }
+        let udp = candidate.udp(self.state.address());
         let body = hit.reply_len(candidate.with_cas);
-        if !self.state.allows(candidate.udp.src) && !self.state.within_limit(candidate.udp, FRAME + body) {
+        if !self.state.allows(udp.src) && !self.state.within_limit(&udp, FRAME_LEN + body) {
             return Looked::Amplifies;
         }
         let due = now + cache.lease / 2 >= hit.expires && hit.refresh_not_before <= now;
-        match answer_in_place(packet, candidate, &hit, body) {
+        match answer_in_place(packet, &udp, candidate.with_cas, &hit, body) {
             true if due => Looked::AnsweredDue,
             true => Looked::Answered,
             false => Looked::Missed,
         }
     }
 
-    /// Sends a get on to the server of its key, which it returns.
-    fn redirect_get(&mut self, candidate: &Candidate, burst: &mut Burst<P>) -> Option<MemberIndex> {
-        if !self.state.allows(candidate.udp.src) {
-            self.counters.drop_client_not_allowed += 1;
-            Self::drop_slot(burst, candidate.slot);
-            return None;
-        }
-        let packet = burst.undecided(candidate.slot)?;
-        let server = self.ring.locate(&packet.bytes()[candidate.start..candidate.end]);
-        packet.bytes_mut()[..6].copy_from_slice(&self.state.server_mac(server).0);
-        burst.decide(candidate.slot, Verdict::Deliver);
-        self.counters.redirected += 1;
-        self.status.count_request(server);
-        Some(server)
-    }
-
-    fn sample_phase(&self) -> usize {
-        self.cache.as_ref().map_or(0, |cache| cache.phase)
-    }
-
-    fn advance_sample_phase(&mut self) {
-        if let Some(cache) = &mut self.cache {
-            cache.phase = (cache.phase + 1) % SAMPLE;
+    /// Sends each get on to the server of its key.
+    fn redirect_all(
+        &mut self,
+        candidates: &[Candidate],
+        burst: &mut Burst<P>,
+        view: &PoolView,
+        context: &mut dyn Context<P>,
+    ) {
+        let busy = burst.len() >= BUSY;
+        let (weight, phase) = match &mut self.cache {
+            Some(cache) if busy => {
+                cache.phase = (cache.phase + 1) % SAMPLE;
+                (SAMPLE as u16, Some(cache.phase))
+            }
+            _ => (1, None),
+        };
+        for (index, candidate) in candidates.iter().enumerate() {
+            let slot = usize::from(candidate.slot);
+            if !self.state.allows(candidate.client) {
+                self.counters.drop_client_not_allowed += 1;
+                burst.decide(slot, Verdict::Drop);
+                continue;
+            }
+            let Some(packet) = burst.undecided(slot) else { continue };
+            let server = self.ring.locate_hash(candidate.ring_hash);
+            packet.bytes_mut()[..6].copy_from_slice(&self.state.server_mac(server).0);
+            burst.decide(slot, Verdict::Deliver);
+            self.counters.redirected += 1;
+            self.status.count_request(server);
+            if self.cache.is_some() && phase.is_none_or(|phase| index % SAMPLE == phase) {
+                self.note_request(candidate, server, weight, burst, view, context);
+            }
         }
     }
 }
 
 /// Turns a get into its reply. `false`, and the packet as it was, if it has no room for the reply.
-#[inline]
-fn answer_in_place<P: PacketBuf>(packet: &mut P, candidate: &Candidate, hit: &Hit<'_>, body: usize) -> bool {
-    let udp = candidate.udp;
-    let start = udp.payload + FRAME;
+#[inline(always)]
+fn answer_in_place<P: PacketBuf>(
+    packet: &mut P,
+    udp: &Udp4,
+    with_cas: bool,
+    hit: &Hit<'_>,
+    body: usize,
+) -> bool {
+    let start = udp.payload + FRAME_LEN;
     if packet.set_len(start + body).is_err() {
         return false;
     }
     let frame = packet.bytes_mut();
-    let sum = if candidate.with_cas {
+    let sum = if with_cas {
         hit.write_gets(&mut frame[start..]);
         hit.gets_sum()
     } else {
@@ -193,6 +255,6 @@ fn answer_in_place<P: PacketBuf>(packet: &mut P, candidate: &Candidate, hit: &Hi
     };
     // The request's frame (its id, datagram 0 of 1) is the reply's, too.
     let sum = Sum::of(&frame[udp.payload..start]).then(sum);
-    udp4::turn_around(frame, &udp, FRAME + body, sum);
+    udp4::turn_around(frame, udp, FRAME_LEN + body, sum);
     true
 }

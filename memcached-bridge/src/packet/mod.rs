@@ -64,7 +64,6 @@ pub use state::{PoolState, SHOWN_HOT_KEYS, WorkerStatus};
 use crate::coherence::PoolView;
 use crate::hashing::Ring;
 use crate::hot::{HotTable, Hottest, Sketch};
-use crate::protocol::ascii::single_get;
 use datagrams::{Datagrams, Stretch};
 use fill::Attempts;
 use gather::Gathers;
@@ -168,56 +167,32 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
     }
 
     /// Sorts the burst into candidates for the hot path and others, and starts loading what the candidates need.
+    #[inline]
     fn sort(&mut self, burst: &mut Burst<P>) {
+        let at = *self.state.address();
         for slot in 0..burst.len() {
             let Some(packet) = burst.undecided(slot) else { continue };
             let frame = packet.bytes();
-            match self.owner(frame) {
-                Some(Owner::Request(udp)) => match self.candidate(slot, frame, udp) {
-                    Some(candidate) => self.candidates.push(candidate),
-                    None => self.others.push((slot, Owner::Request(udp))),
-                },
-                Some(owner) => self.others.push((slot, owner)),
-                None => {}
+            let Some(udp) = Udp4::parse(frame) else {
+                self.others.extend(self.odd_owner(frame).map(|owner| (slot, owner)));
+                continue;
+            };
+            if udp.dst == at.vip && udp.dst_port == at.service_port && udp.vlan == at.vlan {
+                let Some(mut candidate) = Candidate::read(slot, frame, &udp) else {
+                    self.others.push((slot, Owner::Request(udp)));
+                    continue;
+                };
+                if let Some(cache) = &self.cache {
+                    candidate.hash = self.state.hash(candidate.key(frame));
+                    cache.table.prefetch(candidate.hash);
+                }
+                self.candidates.push(candidate);
+            } else if udp.src == at.vip && udp.src_port == at.service_port && udp.vlan == at.vlan {
+                self.others.push((slot, self.reply_owner(udp)));
+            } else if self.is_direct(frame, udp.src_port, udp.dst_port) {
+                self.others.push((slot, Owner::Direct));
             }
         }
-    }
-
-    #[inline]
-    fn candidate(&self, slot: usize, frame: &[u8], udp: Udp4) -> Option<Candidate> {
-        let payload = &frame[udp.payload..udp.end];
-        let (header, command) = payload.split_first_chunk::<8>()?;
-        // One datagram, the first of one: the only kind the hot path takes.
-        if header[2..6] != [0, 0, 0, 1] {
-            return None;
-        }
-        let get = single_get(command)?;
-        let hash = match &self.cache {
-            Some(cache) => {
-                let hash = self.state.hash(get.key);
-                cache.table.prefetch(hash);
-                hash
-            }
-            None => 0,
-        };
-        let start = udp.payload + 8 + if get.with_cas { 5 } else { 4 };
-        let end = start + get.key.len();
-        Some(Candidate { slot, udp, hash, start, end, with_cas: get.with_cas })
-    }
-
-    #[inline]
-    fn owner(&self, frame: &[u8]) -> Option<Owner> {
-        let Some(udp) = Udp4::parse(frame) else { return self.odd_owner(frame) };
-        let at = self.state.address();
-        if udp.vlan == at.vlan {
-            if udp.dst == at.vip && udp.dst_port == at.service_port {
-                return Some(Owner::Request(udp));
-            }
-            if udp.src == at.vip && udp.src_port == at.service_port {
-                return Some(self.reply_owner(udp));
-            }
-        }
-        self.is_direct(frame, udp.src_port, udp.dst_port).then_some(Owner::Direct)
     }
 
     fn reply_owner(&self, udp: Udp4) -> Owner {

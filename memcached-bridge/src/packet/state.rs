@@ -131,7 +131,7 @@ impl PoolState {
     }
 
     /// Whether a reply with `payload` bytes after the UDP header keeps the amplification limit, IP headers counted.
-    pub(super) fn within_limit(&self, request: Udp4, payload: usize) -> bool {
+    pub(super) fn within_limit(&self, request: &Udp4, payload: usize) -> bool {
         let received = (request.end - request.l3) as f64;
         (payload + IP_AND_UDP) as f64 <= self.pool.amplification_limit * received
     }

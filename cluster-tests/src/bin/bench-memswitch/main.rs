@@ -129,7 +129,7 @@ fn bench(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         std::fs::write(file, report.to_json())?;
     }
     let directory = results(arguments.save);
-    report.save(&directory, "memswitch")?;
+    report.save(&directory, &name(&arguments.only))?;
     eprintln!("saved in {}", directory.display());
     if report.failures.is_empty() { Ok(()) } else { Err("not everything could be measured".into()) }
 }
@@ -137,6 +137,12 @@ fn bench(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 /// A section that fails leaves the others' results standing.
 fn keep<T>(failures: &mut Vec<String>, section: &str, result: Result<T, Box<dyn Error>>) -> Option<T> {
     result.map_err(|error| failures.push(format!("{section}: {error}"))).ok()
+}
+
+/// What the files of a run are called: runs of some sections do not replace a whole one of the same day.
+fn name(only: &[Section]) -> String {
+    let sections = only.iter().filter_map(|section| section.to_possible_value());
+    sections.fold("memswitch".to_owned(), |name, section| name + "-" + section.get_name())
 }
 
 /// Where results go, seen from the top of the source tree.
