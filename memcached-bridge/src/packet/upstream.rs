@@ -20,6 +20,7 @@ pub(super) type KeyBytes = ArrayVec<u8, MAX_KEY_LEN>;
 
 /// What a request is for.
 #[derive(Debug, Default)]
+#[expect(clippy::large_enum_variant, reason = "a box would be an allocation on a worker")]
 pub(super) enum Purpose {
     #[default]
     Free,
