@@ -244,6 +244,19 @@ fn write_parts(mut out: &mut [u8], parts: &[&[u8]]) {
     }
 }
 
+/// Whether two keys are the same, eight bytes at a time: most are too short to be worth a call of `memcmp`.
+#[inline]
+pub(super) fn same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let ((eights, rest), (others, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    let differing = eights.iter().zip(others).fold(0, |differing, (one, other)| {
+        differing | (u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other))
+    });
+    differing == 0 && rest.iter().zip(other_rest).all(|(one, other)| one == other)
+}
+
 /// A value found in the hot table. Whether it may be answered is for the caller to say: see
 /// [`expires`](Hit::expires) and [`stamp`](Hit::stamp).
 #[derive(Clone, Copy, Debug)]

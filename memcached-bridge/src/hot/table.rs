@@ -236,7 +236,7 @@ impl HotTable {
             return false;
         };
         let header = Header::read(header);
-        header.hash == hash && record::key(body, header.key_len) == key
+        header.hash == hash && record::same(record::key(body, header.key_len), key)
     }
 
     /// Takes a record out of the index. Its bytes stay until they are at the tail of their ring.

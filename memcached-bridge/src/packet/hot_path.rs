@@ -242,6 +242,9 @@ fn answer_in_place<P: PacketBuf>(
     body: usize,
 ) -> bool {
     let start = udp.payload + FRAME_LEN;
+    let Some(request_frame) = packet.bytes()[udp.payload..].first_chunk::<FRAME_LEN>().copied() else {
+        return false;
+    };
     if packet.set_len(start + body).is_err() {
         return false;
     }
@@ -254,7 +257,7 @@ fn answer_in_place<P: PacketBuf>(
         hit.get_sum()
     };
     // The request's frame (its id, datagram 0 of 1) is the reply's, too.
-    let sum = Sum::of(&frame[udp.payload..start]).then(sum);
+    let sum = Sum::of_four(request_frame).then(sum);
     udp4::turn_around(frame, udp, FRAME_LEN + body, sum);
     true
 }

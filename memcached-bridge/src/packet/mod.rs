@@ -185,6 +185,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
                 if let Some(cache) = &self.cache {
                     candidate.hash = self.state.hash(candidate.key(frame));
                     cache.table.prefetch(candidate.hash);
+                    self.state.coherence().prefetch(candidate.hash);
                 }
                 self.candidates.push(candidate);
             } else if udp.src == at.vip && udp.src_port == at.service_port && udp.vlan == at.vlan {
