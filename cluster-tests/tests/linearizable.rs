@@ -80,9 +80,20 @@ fn pauses(rack: &Rack, seed: u64) {
     }
 }
 
+/// Seeds beyond those asked for, at most, until the cache was really tested.
+const MORE_SEEDS: usize = 10;
+
 fn linearizable(driver: Driver, seeds: Range<u64>) {
     let rack = hot_rack(driver, 2);
-    let hits: f64 = seeds.map(|seed| run(&rack, &workload(&rack, seed), || pauses(&rack, seed))).sum();
+    let mut hits: f64 =
+        seeds.clone().map(|seed| run(&rack, &workload(&rack, seed), || pauses(&rack, seed))).sum();
+    // On a busy machine paused servers and slow clients leave little time for hits: more seeds make up for it.
+    for seed in (seeds.end..).take(MORE_SEEDS) {
+        if hits > 100.0 {
+            return;
+        }
+        hits += run(&rack, &workload(&rack, seed), || pauses(&rack, seed));
+    }
     assert!(hits > 100.0, "only {hits} hits: the cache was not tested");
 }
 

@@ -124,7 +124,8 @@ fn describe(key: &str, records: &[&Record], longest: &[usize], stuck: usize) -> 
         let Interval { operation, called, returned } = &record.interval;
         let until = returned.map_or("never".to_owned(), |at| format!("{:.3}", at as f64 / 1e6));
         let from = *called as f64 / 1e6;
-        format!("  {from:10.3} - {until:>10} ms  client {:2}  {operation:?}\n", record.client)
+        let Step { command, outcome } = operation;
+        format!("  {from:10.3} - {until:>10} ms  client {:2}  {command:?} -> {outcome:?}\n", record.client)
     };
     for index in &longest[longest.len().saturating_sub(SHOWN)..] {
         text += &line(records[*index]);

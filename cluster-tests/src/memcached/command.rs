@@ -1,6 +1,7 @@
 //! Commands on one key and what servers answer.
 
 use super::{binary, text};
+use std::fmt;
 
 /// How a command is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,7 +15,7 @@ pub enum Encoding {
 }
 
 /// What is stored.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Item {
     /// The client's flags.
     pub flags: u32,
@@ -26,6 +27,12 @@ impl Item {
     /// An item of `value` with `flags`.
     pub fn new(flags: u32, value: impl Into<Vec<u8>>) -> Self {
         Self { flags, value: value.into() }
+    }
+}
+
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} with flags {}", String::from_utf8_lossy(&self.value), self.flags)
     }
 }
 

@@ -34,7 +34,7 @@ impl Driver {
             Driver::AfPacket if mtu <= 1500 => format!("net_af_packet{index},iface={interface}"),
             // A ring's frame holds a whole packet, and a block a whole number of frames (packet(7)).
             Driver::AfPacket => {
-                format!("net_af_packet{index},iface={interface},blocksz=16384,framesz=16384,framecnt=512")
+                format!("net_af_packet{index},iface={interface},blocksz=36864,framesz=9216,framecnt=512")
             }
         }
     }

@@ -109,13 +109,14 @@ impl Device {
     fn set_up(&mut self, spec: &PortSpec, config: &PortsConfig) -> Result<(), PortProblem> {
         let device = self.describe()?;
         self.check(spec, &device, config)?;
-        let ethernet = ethernet_config(&device, config);
+        let mtu = config.mtu.filter(|mtu| !leaves_mtu_to_kernel(spec, &device, *mtu));
+        let ethernet = ethernet_config(&device, config.workers, mtu);
         // SAFETY: the port is ours and stopped; DPDK copies the configuration, whose pointers are null.
         let returned =
             unsafe { sys::rte_eth_dev_configure(self.port, config.workers, config.workers, &ethernet) };
         step("configure it", returned)?;
         self.set_up_queues(&device, &ethernet, config)?;
-        self.set_mtu(config.mtu)?;
+        self.set_mtu(mtu)?;
         // SAFETY: the port is ours.
         let promiscuous = unsafe { sys::rte_eth_promiscuous_enable(self.port) };
         unless_unsupported("receive frames to any address (promiscuous)", promiscuous)?;
@@ -252,6 +253,9 @@ impl Drop for Device {
 /// The MTU of a device that is told none.
 const DEFAULT_MTU: u16 = 1500;
 
+/// What DPDK adds to an MTU to get a frame's length.
+const HEADER_AND_FCS_BYTES: u32 = 18;
+
 /// Finds the device's port; makes the device if it is virtual or has not been probed yet.
 fn attach(spec: &PortSpec, open: &BTreeSet<u16>) -> Result<u16, PortProblem> {
     let text = |text: &str| CString::new(text).expect("a PortSpec holds no control characters");
@@ -270,13 +274,20 @@ fn attach(spec: &PortSpec, open: &BTreeSet<u16>) -> Result<u16, PortProblem> {
     if open.contains(&port) { Err(PortProblem::InUse) } else { Ok(port) }
 }
 
+/// Whether the MTU cannot be told to DPDK and is the kernel interface's alone: net_af_packet claims to take frames of
+/// up to 1518 bytes, so that DPDK refuses a larger MTU, but takes whatever fits into its `framesz`.
+fn leaves_mtu_to_kernel(spec: &PortSpec, device: &sys::rte_eth_dev_info, mtu: u16) -> bool {
+    let frame = u32::from(mtu) + HEADER_AND_FCS_BYTES;
+    spec.vdev_driver() == Some("net_af_packet") && frame > device.max_rx_pktlen
+}
+
 /// Everything else stays at the driver's defaults, all offloads but fast free off.
-fn ethernet_config(device: &sys::rte_eth_dev_info, config: &PortsConfig) -> sys::rte_eth_conf {
+fn ethernet_config(device: &sys::rte_eth_dev_info, workers: u16, mtu: Option<u16>) -> sys::rte_eth_conf {
     let mut ethernet = sys::rte_eth_conf::default();
-    ethernet.rxmode.mtu = u32::from(config.mtu.unwrap_or(0));
+    ethernet.rxmode.mtu = u32::from(mtu.unwrap_or(0));
     ethernet.txmode.offloads = device.tx_offload_capa & sys::FABRIC_TX_FAST_FREE;
     let hashes = device.flow_type_rss_offloads & sys::FABRIC_RSS_HASHES;
-    if config.workers > 1 && hashes != 0 {
+    if workers > 1 && hashes != 0 {
         ethernet.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
         ethernet.rx_adv_conf.rss_conf.rss_hf = hashes;
     }

@@ -182,8 +182,9 @@ fn eal_options(settings: &Settings) -> EalOptions {
 }
 
 fn pool_config(settings: &Settings) -> PoolConfig {
-    // Ethernet header and two tags on top of the MTU; never less than a frame of 1500 and its reply in place.
-    let frame = settings.mtu.saturating_add(22).max(2048);
+    // Ethernet header, two tags and what drivers add on top of the MTU; never less than a frame of 1500 and its
+    // reply in place.
+    let frame = settings.mtu.saturating_add(256).max(2048);
     PoolConfig { packets: settings.packet_buffers, data_room_bytes: frame }
 }
 

@@ -23,8 +23,6 @@ pub(crate) enum Arm {
     Switch,
     /// The switch with its cache, over UDP.
     SwitchCached,
-    /// The switch with its cache, over TCP.
-    SwitchTcp,
     /// As [`Switch`](Arm::Switch), with a worker that polls all the time.
     SwitchPoll,
     /// As [`SwitchCached`](Arm::SwitchCached), with a worker that polls all the time.
@@ -40,7 +38,6 @@ impl Arm {
             Arm::DirectUdp => (Transport::Udp, direct().collect(), 2),
             Arm::DirectTcp => (Transport::Tcp, direct().collect(), 4),
             Arm::Twemproxy => (Transport::Tcp, vec![twemproxy::address(rack)], 8),
-            Arm::SwitchTcp => (Transport::Tcp, vec![rack.vip()], 8),
             Arm::Switch | Arm::SwitchCached | Arm::SwitchPoll | Arm::SwitchCachedPoll => {
                 (Transport::Udp, vec![rack.vip()], 4)
             }
@@ -56,7 +53,7 @@ impl Arm {
     /// The direct way over the same transport.
     pub(crate) fn direct(self) -> Arm {
         match self {
-            Arm::DirectTcp | Arm::Twemproxy | Arm::SwitchTcp => Arm::DirectTcp,
+            Arm::DirectTcp | Arm::Twemproxy => Arm::DirectTcp,
             _ => Arm::DirectUdp,
         }
     }
@@ -66,7 +63,6 @@ impl Arm {
         match self {
             Arm::DirectUdp | Arm::DirectTcp => Some(1.0),
             Arm::Twemproxy => Some(2.39),
-            Arm::SwitchTcp => Some(1.03),
             Arm::SwitchPoll => Some(1.19),
             Arm::SwitchCachedPoll => Some(0.11),
             Arm::Switch | Arm::SwitchCached => None,
@@ -91,7 +87,6 @@ impl fmt::Display for Arm {
             Arm::Twemproxy => "twemproxy (TCP)",
             Arm::Switch => "switch (UDP)",
             Arm::SwitchCached => "switch, cached (UDP)",
-            Arm::SwitchTcp => "switch, cached (TCP)",
             Arm::SwitchPoll => "switch, polling (UDP)",
             Arm::SwitchCachedPoll => "switch, cached, polling (UDP)",
         })
@@ -133,7 +128,7 @@ impl Ground {
         match self {
             Ground::Bridge => &[Arm::DirectUdp, Arm::DirectTcp, Arm::Twemproxy],
             Ground::Switch { cached: false, polling: false } => &[Arm::Switch],
-            Ground::Switch { cached: true, polling: false } => &[Arm::SwitchCached, Arm::SwitchTcp],
+            Ground::Switch { cached: true, polling: false } => &[Arm::SwitchCached],
             Ground::Switch { cached: false, polling: true } => &[Arm::SwitchPoll],
             Ground::Switch { cached: true, polling: true } => &[Arm::SwitchCachedPoll],
         }
