@@ -121,11 +121,10 @@ impl RackBuilder {
         let directory = std::env::temp_dir().join(format!("{}{}-rack", janitor::PREFIX, std::process::id()));
         std::fs::create_dir_all(&directory)
             .map_err(RackError::io(format!("create {}", directory.display())))?;
-        let ground = Ground { namespaces: Vec::new(), directory };
-        self.build_on(ground, turn)
+        self.build_on(Ground { namespaces: Vec::new(), directory, _turn: turn })
     }
 
-    fn build_on(mut self, mut ground: Ground, turn: Option<Turn>) -> Result<Rack, RackError> {
+    fn build_on(mut self, mut ground: Ground) -> Result<Rack, RackError> {
         let switch = ground.namespace(
             "sw",
             Ipv4Addr::UNSPECIFIED,
@@ -169,7 +168,6 @@ impl RackBuilder {
             mtu: self.mtu,
             process: process.into(),
             ground,
-            _turn: turn,
         })
     }
 
@@ -252,6 +250,8 @@ impl RackBuilder {
 pub(super) struct Ground {
     namespaces: Vec<String>,
     pub(super) directory: PathBuf,
+    // Given back after the rest is gone: the next rack of this process has the same names.
+    _turn: Option<Turn>,
 }
 
 impl Ground {

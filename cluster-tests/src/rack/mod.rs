@@ -59,7 +59,6 @@ pub struct Rack {
     process: Mutex<Option<Process>>,
     // Dropped after the processes above; its namespaces go with it.
     ground: build::Ground,
-    _turn: Option<turn::Turn>,
 }
 
 impl Rack {
