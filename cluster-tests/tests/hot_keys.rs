@@ -11,9 +11,6 @@ use cluster_tests::wire::{Capture, Direction, UdpView};
 use std::time::{Duration, Instant};
 use support::{IN_TIME, get, heat, holder, pool_client, set, smart, text};
 
-/// What scheduling on a busy machine may add to a lease before a client sees its end.
-const SLACK: Duration = Duration::from_millis(200);
-
 fn rack_with_lease(driver: Driver, lease: Duration) -> Rack {
     let lease_ms = lease.as_millis() as u64;
     smart(driver, 2)
@@ -101,15 +98,26 @@ fn a_lease_ends() {
         let server = rack.server(holder(&rack, "leased"));
         heat(&rack, &mut udp, "leased");
         server.pause().unwrap();
+        // What is cached was asked for before this.
         let paused = Instant::now();
-        udp.set_deadline(Duration::from_millis(20));
-        let mut ask = || udp.execute(Encoding::Text, b"leased", &Command::Get).unwrap();
-        assert!(ask().is_some(), "answered without the server");
-        wait::until_true("the lease to end", lease + SLACK, || ask().is_none()).unwrap();
-        assert!(paused.elapsed() < lease + SLACK);
-        assert!((0..10).all(|_| ask().is_none()), "the lease is over");
+        udp.set_deadline(Duration::from_millis(50));
+        let mut answered = 0;
+        while paused.elapsed() < lease {
+            answered += usize::from(udp.execute(Encoding::Text, b"leased", &Command::Get).unwrap().is_some());
+        }
+        assert!(answered > 0, "answered without the server");
+        for _ in 0..10 {
+            assert_eq!(
+                udp.execute(Encoding::Text, b"leased", &Command::Get).unwrap(),
+                None,
+                "the lease is over"
+            );
+        }
         server.resume();
-        wait::until_true("the server to answer", IN_TIME, || ask().is_some()).unwrap();
+        wait::until_true("the server to answer", IN_TIME, || {
+            udp.execute(Encoding::Text, b"leased", &Command::Get).unwrap().is_some()
+        })
+        .unwrap();
     });
 }
 
@@ -176,7 +184,7 @@ fn a_get_after_any_acknowledged_write_sees_it() {
             let server = rack.server(holder(&rack, &key));
             heat(&rack, &mut udp, &key);
             let reply = udp.ask(&request, |reply| !reply.is_empty()).unwrap();
-            assert!(reply.is_some(), "no acknowledgement of {shown}");
+            assert!(reply.is_some(), "no acknowledgement of {shown}; {:?}", support::losses(&rack));
             let seen = text(&mut udp, &format!("get {key}\r\n"));
             assert_eq!(seen, server.ask(&format!("get {key}\r\n")).unwrap(), "after {shown}");
         }

@@ -14,16 +14,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // Before any thread starts, so that all of them leave the signals to the wait below.
-    let mut ends = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        ends.add(signal);
-    }
-    if let Err(errno) = ends.thread_block() {
-        eprintln!("rack: cannot block signals: {errno}");
-        return ExitCode::FAILURE;
-    }
-    match stand(driver, &ends) {
+    match stand(driver) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rack: {error}");
@@ -32,8 +23,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn stand(driver: Driver, ends: &SigSet) -> Result<(), RackError> {
+fn stand(driver: Driver) -> Result<(), RackError> {
     let rack = Rack::builder("rack").clients(2).servers(2).driver(driver).beside_others().build()?;
+    // Only now: children inherit blocked signals, and the switch is to end by one.
+    let mut ends = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        ends.add(signal);
+    }
+    ends.thread_block().map_err(|errno| RackError::io("block signals")(errno.into()))?;
     print!("{}", guide(&rack)?);
     ends.wait().map_err(|errno| RackError::io("wait for a signal")(errno.into()))?;
     println!("taking the rack down");
@@ -65,7 +62,7 @@ In another terminal, as root:
   make it hot                   {c1} bash -c 'exec 3<>/dev/udp/{vip}/{port}; for i in $(seq 1000); do printf "{frame}get hello\r\n" >&3; done'
   who really has it             {m1} bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}; printf "get hello\r\nquit\r\n" >&3; cat <&3'
   watch it                      {sw} {program} top
-  metrics, status               {sw} curl -s http://{admin}/metrics, .../api/status
+  metrics, status               {sw} curl -s http://{admin}/metrics http://{admin}/api/status
   what passes a client's link   {c1} tcpdump -eni eth0
   break a server                kill -STOP {m1_pid}; kill -CONT {m1_pid}; {m1} ip link set eth0 down
   ping another host             {c1} ping {c2_ip}

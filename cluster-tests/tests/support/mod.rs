@@ -1,6 +1,7 @@
 //! What several test files need. Each of them uses its own part.
 #![allow(dead_code)]
 
+use cluster_tests::admin::Metrics;
 use cluster_tests::linearizability::Recorder;
 use cluster_tests::memcached::{Command, Encoding, Item, Outcome, UdpClient, decode};
 use cluster_tests::rack::{Driver, Host, Rack, RackBuilder, Server};
@@ -112,9 +113,18 @@ pub(crate) fn holder(rack: &Rack, key: &str) -> usize {
 pub(crate) fn heat(rack: &Rack, udp: &mut UdpClient, key: &str) {
     let hits = |rack: &Rack| rack.admin().metrics().unwrap().sum("hits");
     let before = hits(rack);
-    wait::until_true(format!("{key} to be cached"), IN_TIME, || {
+    // A fill has 100 ms until it is tried again, which on a busy machine takes more than one try.
+    wait::until_true(format!("{key} to be cached"), 4 * IN_TIME, || {
         (0..20).for_each(|_| drop(get(udp, key)));
         hits(rack) > before
     })
     .unwrap();
+}
+
+/// What the node counted as dropped, refused or lost, for messages.
+pub(crate) fn losses(rack: &Rack) -> Vec<(String, f64)> {
+    let counted = rack.admin().metrics().unwrap().grown_since(&Metrics::default());
+    let is_loss =
+        |name: &str| ["drop", "refused", "lost", "missed", "timeout"].iter().any(|word| name.contains(word));
+    counted.into_iter().filter(|(name, _)| is_loss(name)).collect()
 }

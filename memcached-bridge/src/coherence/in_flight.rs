@@ -102,15 +102,15 @@ impl InFlight {
         }
     }
 
-    /// Ends the write that a reply belongs to.
-    pub(super) fn end(&self, id: WriteId, epochs: &Epochs) -> Ended {
+    /// Ends the write that a reply belongs to. If it is not `certain` that the reply is one to a write, no cell is freed.
+    pub(super) fn end(&self, id: WriteId, certain: bool, epochs: &Epochs) -> Ended {
         let set = self.set_of_hash(id.0);
         let fingerprint = Fingerprint::of(id);
         loop {
             let found: Found = set.cells().filter(|(_, cell)| cell.fingerprint() == fingerprint).collect();
             let Some(&(way, cell)) = found.first() else { return Ended::Unknown };
             let alike = |(_, other): &(usize, Cell)| other.is_pending() && other.target() == cell.target();
-            if !found.iter().all(alike) {
+            if !certain || !found.iter().all(alike) {
                 if self.end_in_doubt(set, &found, epochs) {
                     return Ended::Matched;
                 }

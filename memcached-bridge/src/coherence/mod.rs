@@ -7,7 +7,7 @@
 //! the network loses, delays or reorders, provided that every write-class command of the pool and every reply to
 //! one passes the node and the caller keeps the contract below. Moreover a write whose request reaches its server
 //! within the lease is never overtaken: no hit that arrives after the server executed it returns an older value,
-//! acknowledged or not.
+//! acknowledged or not, as long as its client does not use its request id for two requests at a time.
 //!
 //! # Contract of the caller
 //!
@@ -199,6 +199,8 @@ pub struct CoherenceStatistics {
 pub struct Coherence {
     epochs: Epochs,
     closed: ClosedInterval,
+    /// Apart from the other closures, which are near: the union with a flush that is days away would last for days.
+    flushes: ClosedInterval,
     in_flight: InFlight,
     lease: Duration,
     ids: KeyHasher,
@@ -212,6 +214,7 @@ impl Coherence {
         Arc::new(Self {
             epochs: Epochs::new(limits.buckets),
             closed: ClosedInterval::default(),
+            flushes: ClosedInterval::default(),
             in_flight: InFlight::new(limits.in_flight, limits.quarantine.min(LONGEST_LEASE)),
             lease: limits.lease.min(LONGEST_LEASE),
             ids: KeyHasher::new(limits.seed),
@@ -307,7 +310,14 @@ impl Coherence {
 
     /// Ends the write whose reply passes, before the reply is forwarded.
     pub fn end_write(&self, id: WriteId) -> Ended {
-        self.in_flight.end(id, &self.epochs)
+        self.in_flight.end(id, true, &self.epochs)
+    }
+
+    /// A reply passes that looks like the answer to a read, under the id of a write: it may be the write's (`gat`
+    /// answers with a value) or that of a read that used the id before. The write's bucket is voided, and the write
+    /// stays remembered for the quarantine, should its own reply still come.
+    pub fn may_end_write(&self, id: WriteId) -> Ended {
+        self.in_flight.end(id, false, &self.epochs)
     }
 
     /// Voids everything cached.
@@ -318,16 +328,19 @@ impl Coherence {
 
     /// Closes the cache for `[from, until]`: nothing is answered or filled then, and what was cached before is void
     /// after. Two intervals make one that covers both. Rounded outward to 67 ms.
-    ///
-    /// For a `flush_all` delayed by `d` that is forwarded now: from now + `d` until now + `d` + lease, beside
-    /// [`begin_write_all`](Coherence::begin_write_all) for the command itself.
     pub fn close(&self, from: Nanos, until: Nanos) {
         self.closed.close(from, until);
     }
 
+    /// Like [`close`](Coherence::close), for the time around a delayed `flush_all`; beside
+    /// [`begin_write_all`](Coherence::begin_write_all) for the command itself.
+    pub fn close_for_flush(&self, from: Nanos, until: Nanos) {
+        self.flushes.close(from, until);
+    }
+
     /// Whether the cache is open at `now`.
     pub fn is_open(&self, now: Nanos) -> bool {
-        self.closed.is_open(now, || self.bump_pool())
+        self.closed.is_open(now, || self.bump_pool()) && self.flushes.is_open(now, || self.bump_pool())
     }
 
     /// Gives up writes whose deadline has passed, looking at about `budget` cells from where the last call, by

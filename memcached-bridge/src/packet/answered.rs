@@ -15,6 +15,14 @@ use crate::protocol::udp::{FRAME_LEN, Frame};
 
 /// Slots of the node's own requests looked at in one tick: all of them in sixteen.
 const EXPIRY_BUDGET: usize = SLOTS / 16;
+/// Whether a reply that begins so can be the one to a `get` of `key`: its value, no value, or an error.
+fn answers(body: &[u8], key: &[u8]) -> bool {
+    match body.strip_prefix(b"VALUE ") {
+        Some(rest) => rest.strip_prefix(key).is_some_and(|rest| rest.starts_with(b" ")),
+        None => true,
+    }
+}
+
 /// Slots of gathered requests looked at in one tick.
 const GATHER_BUDGET: usize = 16;
 
@@ -44,8 +52,17 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
             return self.counters.drop_bad_frame += 1;
         };
         let id = RequestId(frame.request_id);
-        match self.upstream.purpose(id) {
-            Some(Purpose::Part { gather, part, write }) => {
+        let under_way = self.upstream.under_way(id);
+        if let Some((server, _)) = under_way
+            && self.state.server_mac(server).0 != bytes[6..12]
+        {
+            return self.late(frame, body);
+        }
+        match under_way.map(|(_, purpose)| purpose) {
+            Some(Purpose::Part { key: Some(key), .. }) if frame.sequence == 0 && !answers(body, key) => {
+                self.late(frame, body);
+            }
+            Some(Purpose::Part { gather, part, write, .. }) => {
                 let (gather, part, write) = (*gather, *part, *write);
                 self.part_arrived(id, gather, part, write, frame, packet, &udp, context);
             }
@@ -105,7 +122,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
     fn part_whole(&mut self, id: RequestId, write: Option<WriteId>) {
         self.upstream.close(id);
         if let Some(write) = write {
-            self.end_write(write, true);
+            self.end_write(write);
         }
     }
 
@@ -144,7 +161,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
     fn take_gather(&mut self, id: GatherId) -> Option<Gather<P>> {
         let gather = self.gathers.take(id)?;
         if let Some(write) = gather.write {
-            self.end_write(write, true);
+            self.end_write(write);
         }
         Some(gather)
     }

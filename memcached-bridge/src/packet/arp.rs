@@ -29,16 +29,21 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         context: &mut dyn Context<P>,
     ) {
         let Some(packet) = burst.undecided(slot) else { return };
-        let Ok(headers) = Headers::parse(packet.bytes()) else { return };
+        let reaches_server = self.touches_server(packet.bytes());
+        let Ok(headers) = Headers::parse(packet.bytes()) else {
+            // The server may understand what the node does not.
+            return if reaches_server {
+                self.direct(context.now())
+            };
+        };
         match &headers.network {
             Network::Arp(request) => self.arp(slot, &headers, request, burst),
             Network::Ipv4(ipv4) if self.is_request_piece(&headers, ipv4) => {
                 self.piece(slot, &headers, burst, view, context);
             }
-            Network::Ipv4(ipv4) if u32::from(ipv4.src) == self.state.address().vip => {
-                self.direct(context.now())
+            Network::Ipv4(_) | Network::Ipv6(_) if reaches_server && self.is_service(&headers) => {
+                self.direct(context.now());
             }
-            Network::Ipv4(_) | Network::Ipv6(_) if self.is_service(&headers) => self.direct(context.now()),
             _ => {}
         }
     }

@@ -60,6 +60,8 @@ fabric::counters! {
         drop_bad_frame,
         /// Datagrams that end in the middle of a command.
         drop_truncated_request,
+        /// Requests that claim an address and port of the node or the pool as their source.
+        drop_forged_request,
         /// Datagrams that claim the pool's address as their source but come from no server of it.
         drop_forged_reply,
         /// Fragments that overlap.

@@ -21,11 +21,11 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         self.touches_server(frame)
     }
 
-    /// Whether `frame` comes from or goes to a server's MAC address.
+    /// Whether `frame` comes from a server's MAC address, or goes to one, or to all by a group address.
     pub(super) fn touches_server(&self, frame: &[u8]) -> bool {
         let Some((dst, rest)) = frame.split_first_chunk::<6>() else { return false };
         let Some(src) = rest.first_chunk::<6>() else { return false };
-        self.state.is_server(dst) || self.state.is_server(src)
+        dst[0] & 1 == 1 || self.state.is_server(dst) || self.state.is_server(src)
     }
 
     pub(super) fn direct(&mut self, now: Nanos) {

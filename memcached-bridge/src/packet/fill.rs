@@ -1,6 +1,6 @@
 //! Fills: the node asks the server for the value of a key that turned hot, with all it needs to answer for it.
 //!
-//! `mg <key> v f c t` brings value, flags, CAS and remaining TTL in one reply. The epochs are read before the request
+//! `mg <key> v f c t k` brings value, flags, CAS, remaining TTL and the key in one reply. The epochs are read before the request
 //! leaves; the reply enters the table only if they still hold.
 
 use std::time::Duration;
@@ -99,9 +99,9 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
             return;
         }
         let Some(stamp) = self.state.coherence().may_fill(view, hash) else { return };
-        let Some(id) = self.upstream.open(now + FILL_PATIENCE) else { return };
+        let Some(id) = self.upstream.open(now + FILL_PATIENCE, server) else { return };
         cache.attempts.note(hash, now + FILL_PATIENCE);
-        let sent = self.send_upstream(server, id, &[b"mg ", &key, b" v f c t\r\n"], context);
+        let sent = self.send_upstream(server, id, &[b"mg ", &key, b" v f c t k\r\n"], context);
         if !sent {
             self.upstream.close(id);
             return;
@@ -113,10 +113,14 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
     /// Files the reply to a fill.
     pub(super) fn install(&mut self, fill: &Fill, reply: MetaGetReply<'_>, view: &PoolView, now: Nanos) {
         let Some(cache) = &mut self.cache else { return };
-        let MetaGetReply::Hit { value, flags, cas, ttl, stale: false } = reply else {
+        let MetaGetReply::Hit { value, flags, cas, ttl, stale: false, key } = reply else {
             self.counters.fills_missed += 1;
             return cache.attempts.note(fill.hash, now + cache.lease);
         };
+        // The id alone does not say which key a reply is about: ids are used again.
+        if key != Some(&fill.key) {
+            return self.counters.drop_reply_unexpected += 1;
+        }
         let Some(expires) = cache.expiry(fill.sent, ttl).filter(|expires| *expires > now) else {
             self.counters.fills_unfit += 1;
             return cache.attempts.note(fill.hash, now + cache.lease);

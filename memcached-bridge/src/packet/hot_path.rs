@@ -188,7 +188,9 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         if !self.state.allows(udp.src) && !self.state.within_limit(&udp, FRAME_LEN + body) {
             return Looked::Amplifies;
         }
-        let due = now + cache.lease / 2 >= hit.expires && hit.refresh_not_before <= now;
+        let due = self.state.allows(udp.src)
+            && now + cache.lease / 2 >= hit.expires
+            && hit.refresh_not_before <= now;
         match answer_in_place(packet, &udp, candidate.with_cas, &hit, body) {
             true if due => Looked::AnsweredDue,
             true => Looked::Answered,

@@ -5,7 +5,7 @@
 //! milliseconds, so no worker does it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fabric::time::Nanos;
 
@@ -25,6 +25,8 @@ pub struct Members {
 struct Current {
     ring: Arc<Ring>,
     built_from: Vec<bool>,
+    /// Kept until the next change, so that no worker is the last to let go of it and has to free it.
+    _previous: Option<Arc<Ring>>,
 }
 
 /// A change that [`Members::apply`] made.
@@ -47,7 +49,7 @@ impl Members {
         let alive = pool.servers.iter().map(|_| AtomicBool::new(true)).collect();
         Ok(Arc::new(Self {
             alive,
-            ring: Mutex::new(Current { ring, built_from }),
+            ring: Mutex::new(Current { ring, built_from, _previous: None }),
             generation: AtomicU64::new(0),
         }))
     }
@@ -69,7 +71,7 @@ impl Members {
 
     /// The ring in force.
     pub fn ring(&self) -> Arc<Ring> {
-        Arc::clone(&self.ring.lock().unwrap_or_else(PoisonError::into_inner).ring)
+        Arc::clone(&self.current().ring)
     }
 
     /// Builds and publishes a new ring if servers died or returned since the last one. For the control thread.
@@ -82,19 +84,26 @@ impl Members {
             return Vec::new();
         }
         let alive: Vec<bool> = (0..self.alive.len()).map(|index| self.is_alive(index)).collect();
-        let mut current = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        if alive == current.built_from {
+        let built_from = self.current().built_from.clone();
+        if alive == built_from {
             return Vec::new();
         }
+        // Without the lock: building takes milliseconds, and a worker may want the ring in force meanwhile.
         let Ok(ring) = pool.ring(&alive) else { return Vec::new() };
         if let Some(cache) = pool.cache {
             coherence.close(now, now + cache.lease);
             coherence.bump_pool();
         }
-        let changes = changes(&current.built_from, &alive);
-        *current = Current { ring: Arc::new(ring), built_from: alive };
+        let changes = changes(&built_from, &alive);
+        let next = Current { ring: Arc::new(ring), built_from: alive, _previous: Some(self.ring()) };
+        let retired = std::mem::replace(&mut *self.current(), next);
         self.generation.fetch_add(1, Ordering::Release);
+        drop(retired);
         changes
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

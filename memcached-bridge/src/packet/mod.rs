@@ -147,7 +147,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
             status,
             candidates: Vec::with_capacity(fabric::io::BURST),
             others: Vec::with_capacity(fabric::io::BURST),
-            payload: Vec::with_capacity(usize::from(u16::MAX)),
+            payload: Vec::with_capacity(datagrams::MAX_DATAGRAMS * LARGEST_FRAME),
             packets: Vec::with_capacity(usize::from(u16::MAX) / 8),
             stretches: Vec::with_capacity(datagrams::MAX_DATAGRAMS),
             state,
@@ -178,7 +178,8 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
                 continue;
             };
             if udp.dst == at.vip && udp.dst_port == at.service_port && udp.vlan == at.vlan {
-                let Some(mut candidate) = Candidate::read(slot, frame, &udp) else {
+                let genuine = !self.state.poses_as_node(udp.src, udp.src_port);
+                let Some(mut candidate) = Candidate::read(slot, frame, &udp).filter(|_| genuine) else {
                     self.others.push((slot, Owner::Request(udp)));
                     continue;
                 };
@@ -264,3 +265,5 @@ impl<P: PacketBuf> NetworkFunction<P> for MemcachedSwitch<P> {
 /// Cells of the table of writes in flight looked at in one tick: with 65,536 cells and a tick each millisecond, the
 /// whole table in 64 ms.
 const SWEEP_BUDGET: usize = 1024;
+/// No port takes larger frames.
+const LARGEST_FRAME: usize = 10_000;

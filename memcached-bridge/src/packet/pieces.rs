@@ -31,6 +31,11 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         context: &mut dyn Context<P>,
     ) {
         let Some(packet) = burst.take(slot) else { return };
+        let Network::Ipv4(ipv4) = headers.network else { return };
+        // Fragments do not name their port; who poses as the node is told when the datagram is whole.
+        if !self.state.allows(u32::from(ipv4.src)) {
+            return self.counters.drop_client_not_allowed += 1;
+        }
         let whole = match self.fragments.offer(packet, headers, context.now()) {
             Offer::Held => {
                 self.counters.fragments_held += 1;
@@ -79,6 +84,9 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         let source =
             self.packets.first().map(|packet| client(packet.bytes(), u32::from(ipv4.src), udp.src_port));
         let Some(mut client) = source else { return };
+        if !self.admits(client.ip, client.port) {
+            return self.packets.clear();
+        }
         client.request_id = frame.request_id;
         self.payload.truncate(udp.payload.end);
         self.payload.drain(..udp::HEADER_LEN + crate::protocol::udp::FRAME_LEN);

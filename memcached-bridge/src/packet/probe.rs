@@ -50,7 +50,10 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
     pub(super) fn probe(&mut self, context: &mut dyn Context<P>) {
         let now = context.now();
         while let Some(server) = self.prober.as_mut().and_then(|prober| prober.due(now)) {
-            let Some(id) = self.upstream.open(now + self.pool().probing.interval) else { return };
+            let Some(id) = self.upstream.open(now + self.pool().probing.interval, MemberIndex(server as u16))
+            else {
+                return;
+            };
             if !self.send_upstream(MemberIndex(server as u16), id, &[b"version\r\n"], context) {
                 self.upstream.close(id);
                 return;

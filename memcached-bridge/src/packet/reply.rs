@@ -25,18 +25,22 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         let Some((frame, body)) = Frame::parse(&bytes[udp.payload..udp.end]) else { return };
         if frame.sequence == 0 {
             let id = self.state.write_id(udp.dst, udp.dst_port, frame.request_id);
-            let acknowledges = may_acknowledge(body);
-            self.end_write(id, acknowledges);
+            match may_acknowledge(body) {
+                true => self.end_write(id),
+                false if self.state.coherence().may_end_write(id) == Ended::Matched => {
+                    self.counters.writes_acknowledged += 1;
+                }
+                false => {}
+            }
         }
     }
 
-    /// Ends write `id`. If nobody waits for it and the reply may acknowledge a write, that write was given up
-    /// before: nothing cached can be trusted.
-    pub(super) fn end_write(&mut self, id: WriteId, acknowledges: bool) {
+    /// Ends write `id`, whose reply has come. If nobody waits for it, it was given up before: nothing cached can be
+    /// trusted.
+    pub(super) fn end_write(&mut self, id: WriteId) {
         match self.state.coherence().end_write(id) {
             Ended::Matched => self.counters.writes_acknowledged += 1,
-            Ended::Unknown if acknowledges => self.void_unknown(),
-            Ended::Unknown => {}
+            Ended::Unknown => self.void_unknown(),
         }
     }
 

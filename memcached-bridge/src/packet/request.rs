@@ -15,7 +15,7 @@ use fabric::packet::udp4::Udp4;
 use super::MemcachedSwitch;
 use super::datagrams::{Filed, Sender, Stretch};
 use super::gather::{Arrived, GatherId, MAX_PARTS, Merge};
-use super::upstream::Purpose;
+use super::upstream::{KeyBytes, Purpose};
 use super::wire::Client;
 use crate::coherence::{PoolView, WriteId};
 use crate::hashing::MemberIndex;
@@ -74,6 +74,9 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
     ) {
         if !valid {
             return self.counters.drop_bad_checksum += 1;
+        }
+        if !self.admits(client.ip, client.port) {
+            return;
         }
         let Some((frame, body)) = Frame::parse(&packet.bytes()[start..end]) else {
             return self.counters.drop_bad_frame += 1;
@@ -137,6 +140,20 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         self.payload = payload;
     }
 
+    /// Whether a request of this sender is looked at; counts it if not. A stranger's must not be held or forwarded, and one
+    /// that poses as the node would have its reply taken for that to a request of the node's own.
+    pub(super) fn admits(&mut self, ip: u32, port: u16) -> bool {
+        if self.state.poses_as_node(ip, port) {
+            self.counters.drop_forged_request += 1;
+            return false;
+        }
+        if !self.state.allows(ip) {
+            self.counters.drop_client_not_allowed += 1;
+            return false;
+        }
+        true
+    }
+
     fn redirect_packets(&mut self, server: MemberIndex, context: &mut dyn Context<P>) {
         let mac = self.state.server_mac(server);
         for mut packet in self.packets.drain(..) {
@@ -154,10 +171,6 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         view: &PoolView,
         context: &mut dyn Context<P>,
     ) -> Route {
-        if !self.state.allows(client.ip) {
-            self.counters.drop_client_not_allowed += 1;
-            return Route::Ended;
-        }
         let commands = match read_all(payload) {
             Ok(commands) => commands,
             Err(refusal) => return self.refuse(refusal, payload),
@@ -348,21 +361,23 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
             let end = packet.bytes().len();
             return Some(self.gathers.arrive(gather, part, (0, 1), packet, (0, end)));
         }
-        let id = self.upstream.open(context.now() + GATHER_PATIENCE)?;
+        let server = self.ring.locate(key);
+        let id = self.upstream.open(context.now() + GATHER_PATIENCE, server)?;
         let write = self.begin_part_write(id.0, request, key, context);
         if write.is_err() {
             self.upstream.close(id);
             self.counters.drop_writes_in_flight_full += 1;
             return None;
         }
-        let server = self.ring.locate(key);
         let (verb, exptime) = part_command(request);
         if !self.send_upstream(server, id, &[verb, exptime.as_bytes(), key, b"\r\n"], context) {
             self.upstream.close(id);
             return None;
         }
         self.status.count_request(server);
-        self.upstream.assign(id, Purpose::Part { gather, part, write: write.ok().flatten() });
+        // A key that came in a text command fits.
+        let key = KeyBytes::try_from(key).ok();
+        self.upstream.assign(id, Purpose::Part { gather, part, write: write.ok().flatten(), key });
         Some(Arrived::Waiting)
     }
 
@@ -457,7 +472,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         }
         if delay > 0 {
             let acts = now + Duration::from_secs(delay.unsigned_abs());
-            coherence.close(acts - FLUSH_MARGIN, acts + FLUSH_MARGIN);
+            coherence.close_for_flush(acts - FLUSH_MARGIN, acts + FLUSH_MARGIN);
         }
         if let Some(gather) = self.gathers.get_mut(id) {
             gather.write = Some(write);
@@ -481,11 +496,11 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
             .filter(|other| self.state.members().is_alive(usize::from(other.0)))
             .count();
         let living = self.state.members().is_alive(usize::from(server.0)) && part < parts;
-        let Some(id) = self.upstream.open(context.now() + GATHER_PATIENCE) else { return };
+        let Some(id) = self.upstream.open(context.now() + GATHER_PATIENCE, server) else { return };
         let noreply: &[u8] = if living { b"" } else { b" noreply" };
         let sent = self.send_upstream(server, id, &[command.as_bytes(), noreply, b"\r\n"], context);
         if sent && living {
-            self.upstream.assign(id, Purpose::Part { gather, part: part as u16, write: None });
+            self.upstream.assign(id, Purpose::Part { gather, part: part as u16, write: None, key: None });
         } else {
             self.upstream.close(id);
         }

@@ -130,6 +130,13 @@ impl PoolState {
         self.allowed.iter().any(|(mask, network)| client & mask == *network)
     }
 
+    /// Whether a sender uses the virtual address, or the address and ports from which the node asks servers.
+    #[inline]
+    pub(super) fn poses_as_node(&self, ip: u32, port: u16) -> bool {
+        let own_port = port.wrapping_sub(self.address.upstream_port) < self.workers();
+        ip == self.address.vip || (ip == self.address.node && own_port)
+    }
+
     /// Whether a reply with `payload` bytes after the UDP header keeps the amplification limit, IP headers counted.
     pub(super) fn within_limit(&self, request: &Udp4, payload: usize) -> bool {
         let received = (request.end - request.l3) as f64;

@@ -3,11 +3,14 @@
 //! A fixed slab. The 16-bit request id of the memcached UDP frame carries the slot and a generation, so that a
 //! reply that comes after its slot was given to another request is told apart.
 
+use std::collections::VecDeque;
+
 use arrayvec::ArrayVec;
 use fabric::time::Nanos;
 
 use super::gather::GatherId;
 use crate::coherence::{Stamp, WriteId};
+use crate::hashing::MemberIndex;
 use crate::protocol::MAX_KEY_LEN;
 
 const SLOT_BITS: u32 = 10;
@@ -20,14 +23,13 @@ pub(super) type KeyBytes = ArrayVec<u8, MAX_KEY_LEN>;
 
 /// What a request is for.
 #[derive(Debug, Default)]
-#[expect(clippy::large_enum_variant, reason = "a box would be an allocation on a worker")]
 pub(super) enum Purpose {
     #[default]
     Free,
     /// A value for the hot table.
     Fill(Fill),
-    /// One part of a gathered request; `write` if the part is of a write class.
-    Part { gather: GatherId, part: u16, write: Option<WriteId> },
+    /// One part of a gathered request; `write` if the part is of a write class, `key` if it asks for a value.
+    Part { gather: GatherId, part: u16, write: Option<WriteId>, key: Option<KeyBytes> },
     /// Whether the server at this index lives.
     Probe { server: usize },
 }
@@ -46,9 +48,11 @@ pub(super) struct Fill {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RequestId(pub(super) u16);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     generation: u16,
+    /// Who was asked, and alone may answer.
+    server: MemberIndex,
     deadline: Nanos,
     purpose: Purpose,
 }
@@ -56,14 +60,16 @@ struct Slot {
 #[derive(Debug)]
 pub(super) struct Upstream {
     slots: Box<[Slot]>,
-    free: Vec<u16>,
+    /// The slot that has been free for longest is taken first, so that generations wrap as late as they can.
+    free: VecDeque<u16>,
     cursor: usize,
 }
 
 impl Upstream {
     pub(super) fn new() -> Self {
-        let slots = (0..SLOTS).map(|_| Slot::default()).collect();
-        Self { slots, free: (0..SLOTS as u16).rev().collect(), cursor: 0 }
+        let slot =
+            |_| Slot { generation: 0, server: MemberIndex(0), deadline: Nanos(0), purpose: Purpose::Free };
+        Self { slots: (0..SLOTS).map(slot).collect(), free: (0..SLOTS as u16).collect(), cursor: 0 }
     }
 
     /// How many more requests can be opened.
@@ -71,11 +77,12 @@ impl Upstream {
         self.free.len()
     }
 
-    /// Takes a slot, or `None` if all are taken.
-    pub(super) fn open(&mut self, deadline: Nanos) -> Option<RequestId> {
-        let index = self.free.pop()?;
+    /// Takes a slot for a request to `server`, or `None` if all are taken.
+    pub(super) fn open(&mut self, deadline: Nanos, server: MemberIndex) -> Option<RequestId> {
+        let index = self.free.pop_front()?;
         let slot = &mut self.slots[usize::from(index)];
         slot.deadline = deadline;
+        slot.server = server;
         Some(RequestId((slot.generation << SLOT_BITS) | index))
     }
 
@@ -84,11 +91,11 @@ impl Upstream {
         self.slots[slot_of(id)].purpose = purpose;
     }
 
-    /// What request `id` is for, if it is under way.
-    pub(super) fn purpose(&self, id: RequestId) -> Option<&Purpose> {
+    /// Whom request `id` was sent to and what it is for, if it is under way.
+    pub(super) fn under_way(&self, id: RequestId) -> Option<(MemberIndex, &Purpose)> {
         let slot = &self.slots[slot_of(id)];
         let current = slot.generation << SLOT_BITS == id.0 & !(SLOTS as u16 - 1);
-        (current && !matches!(slot.purpose, Purpose::Free)).then_some(&slot.purpose)
+        (current && !matches!(slot.purpose, Purpose::Free)).then_some((slot.server, &slot.purpose))
     }
 
     /// Ends request `id` and hands out what it was for.
@@ -96,7 +103,7 @@ impl Upstream {
         let index = slot_of(id);
         let slot = &mut self.slots[index];
         slot.generation = slot.generation.wrapping_add(1) & ((1 << (16 - SLOT_BITS)) - 1);
-        self.free.push(index as u16);
+        self.free.push_back(index as u16);
         std::mem::take(&mut slot.purpose)
     }
 
@@ -124,24 +131,31 @@ fn slot_of(id: RequestId) -> usize {
 mod tests {
     use super::*;
 
+    const SERVER: MemberIndex = MemberIndex(3);
+
     #[test]
     fn a_late_reply_does_not_match_the_slots_next_request() {
         let mut upstream = Upstream::new();
-        let first = upstream.open(Nanos(10)).unwrap();
+        let first = upstream.open(Nanos(10), SERVER).unwrap();
         upstream.assign(first, Purpose::Probe { server: 1 });
         assert!(matches!(upstream.close(first), Purpose::Probe { server: 1 }));
-        let second = upstream.open(Nanos(20)).unwrap();
-        upstream.assign(second, Purpose::Probe { server: 2 });
-        assert_eq!(slot_of(first), slot_of(second));
-        assert!(upstream.purpose(first).is_none());
-        assert!(matches!(upstream.purpose(second), Some(Purpose::Probe { server: 2 })));
+        let second = loop {
+            let id = upstream.open(Nanos(20), SERVER).unwrap();
+            upstream.assign(id, Purpose::Probe { server: 2 });
+            if slot_of(id) == slot_of(first) {
+                break id;
+            }
+        };
+        assert_eq!(upstream.room(), 0, "the slot that was free last is taken last");
+        assert!(upstream.under_way(first).is_none());
+        assert!(matches!(upstream.under_way(second), Some((SERVER, Purpose::Probe { server: 2 }))));
     }
 
     #[test]
     fn expiry_ends_what_is_due_and_nothing_else() {
         let mut upstream = Upstream::new();
         for deadline in [5, 50] {
-            let id = upstream.open(Nanos(deadline)).unwrap();
+            let id = upstream.open(Nanos(deadline), SERVER).unwrap();
             upstream.assign(id, Purpose::Probe { server: deadline as usize });
         }
         let mut budget = SLOTS;
@@ -153,7 +167,7 @@ mod tests {
     #[test]
     fn a_full_slab_refuses() {
         let mut upstream = Upstream::new();
-        let opened = std::iter::from_fn(|| upstream.open(Nanos(1))).count();
+        let opened = std::iter::from_fn(|| upstream.open(Nanos(1), SERVER)).count();
         assert_eq!(opened, SLOTS);
     }
 }

@@ -18,6 +18,8 @@ pub enum MetaGetReply<'a> {
         /// The item is marked stale, or a client holds or now won its recache token (`W`, `X`, `Z`). If it was won,
         /// the node has taken it from the next client: the item should be left alone.
         stale: bool,
+        /// The key, if it was asked for (`k`).
+        key: Option<&'a [u8]>,
     },
     /// There is no such item.
     Miss,
@@ -41,7 +43,7 @@ fn hit(reply: &[u8]) -> Option<MetaGetReply<'_>> {
         return None;
     }
     let value = data.strip_suffix(b"\r\n").filter(|value| Some(value.len()) == length(len))?;
-    let (mut flags, mut cas, mut ttl, mut stale) = (None, None, None, false);
+    let (mut flags, mut cas, mut ttl, mut stale, mut key) = (None, None, None, false, None);
     for token in rest.split(|&byte| byte == b' ').filter(|token| !token.is_empty()) {
         let (&flag, argument) = token.split_first()?;
         match flag {
@@ -49,11 +51,12 @@ fn hit(reply: &[u8]) -> Option<MetaGetReply<'_>> {
             b'c' => cas = Some(u64_of(argument)?),
             b't' if argument == b"-1" => ttl = Some(None),
             b't' => ttl = Some(Some(u32_of(argument)?)),
+            b'k' => key = Some(argument),
             b'W' | b'X' | b'Z' => stale = true,
             _ => {}
         }
     }
-    Some(MetaGetReply::Hit { value, flags: flags?, cas: cas?, ttl: ttl?, stale })
+    Some(MetaGetReply::Hit { value, flags: flags?, cas: cas?, ttl: ttl?, stale, key })
 }
 
 /// One item of a reply to `get` or `gets`.

@@ -52,7 +52,7 @@ fn a_key_that_stays_hot_is_asked_for_again_before_its_lease_ends() {
     let fill = rig.take_fill(0).expect("a refresh");
     rig.ask(2, "get k\r\n");
     assert!(rig.take_fill(0).is_none(), "one refresh at a time");
-    rig.reply(0, &fill, "VA 3 f0 c2 t-1\r\nnew\r\n");
+    rig.reply(0, &fill, "VA 3 f0 c2 t-1 kk\r\nnew\r\n");
     rig.pass(Duration::from_millis(600));
     rig.sent(CLIENTS);
     rig.ask(3, "get k\r\n");
@@ -95,7 +95,45 @@ fn a_forged_fill_is_dropped() {
     let mut fill = rig.take_fill(0).expect("hot");
     // Another generation of the same slot.
     fill.frame.request_id ^= 1 << 15;
-    rig.reply(0, &fill, "VA 3 f0 c1 t-1\r\nbad\r\n");
+    rig.reply(0, &fill, "VA 3 f0 c1 t-1 kk\r\nbad\r\n");
     assert_eq!(rig.counter("drop_reply_unexpected"), 1);
     assert_eq!(rig.counter("fills_installed"), 0);
+}
+
+#[test]
+fn a_request_that_poses_as_the_node_goes_nowhere() {
+    let mut rig = Rig::new(1, true);
+    for (ip, port) in [(NODE, UPSTREAM), (VIP, 7)] {
+        for body in ["get k\r\n", "mg other v f c t k\r\n"] {
+            rig.arrive(CLIENTS, &request_from(ip, port, Frame::single(0), body.as_bytes()));
+        }
+    }
+    assert!(rig.sent(server_port(0)).is_empty());
+    assert_eq!(rig.counter("drop_forged_request"), 4);
+}
+
+#[test]
+fn a_reply_about_another_key_is_not_installed() {
+    let mut rig = Rig::new(1, true);
+    rig.ask(1, "get k\r\n");
+    rig.ask(1, "get k\r\n");
+    let fill = rig.take_fill(0).expect("hot");
+    rig.reply(0, &fill, "VA 3 f0 c1 t-1 kother\r\nbad\r\n");
+    assert_eq!((rig.counter("drop_reply_unexpected"), rig.counter("fills_installed")), (1, 0));
+}
+
+#[test]
+fn icmp_from_a_server_leaves_the_cache_open() {
+    let mut rig = Rig::new(1, true);
+    rig.heat("k", "v", 1, -1);
+    rig.sent(CLIENTS);
+    // Port unreachable, from the virtual address to the node.
+    let mut frame = [NODE_MAC.0, server_mac(0).0].concat();
+    frame.extend([
+        8, 0, 0x45, 0, 0, 28, 0, 1, 0, 0, 64, 1, 0, 0, 10, 0, 0, 100, 10, 0, 0, 254, 3, 3, 0xfc, 0xfc, 0, 0,
+        0, 0,
+    ]);
+    rig.arrive(server_port(0), &frame);
+    rig.ask(1, "get k\r\n");
+    assert_eq!(rig.got().len(), 1);
 }

@@ -28,7 +28,7 @@ pub(super) const NODE_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
 pub(super) const CLIENT_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 pub(super) const CLIENT_PORT: u16 = 40_000;
 pub(super) const SERVICE: u16 = 11_211;
-const UPSTREAM: u16 = 20_000;
+pub(super) const UPSTREAM: u16 = 20_000;
 pub(super) const LEASE: Duration = Duration::from_secs(1);
 
 pub(super) fn server_mac(index: usize) -> MacAddr {
@@ -195,8 +195,8 @@ impl Rig {
             self.ask(99, &format!("get {key}\r\n"));
         }
         let fill = self.take_fill(server).expect("a fill was sent");
-        assert_eq!(fill.text(), format!("mg {key} v f c t\r\n"));
-        self.reply(server, &fill, &format!("VA {} f5 c{cas} t{ttl}\r\n{value}\r\n", value.len()));
+        assert_eq!(fill.text(), format!("mg {key} v f c t k\r\n"));
+        self.reply(server, &fill, &format!("VA {} f5 c{cas} t{ttl} k{key}\r\n{value}\r\n", value.len()));
         assert_eq!(self.counter("fills_installed") % 1000, self.counter("fills_installed"));
     }
 
@@ -214,13 +214,17 @@ impl Rig {
 
 /// A request datagram from `ip` to the virtual address.
 pub(super) fn request(ip: Ipv4Addr, frame: Frame, body: &[u8]) -> Vec<u8> {
+    request_from(ip, CLIENT_PORT, frame, body)
+}
+
+pub(super) fn request_from(ip: Ipv4Addr, port: u16, frame: Frame, body: &[u8]) -> Vec<u8> {
     let spec = Udp4Spec {
         dst_mac: NODE_MAC,
         src_mac: CLIENT_MAC,
         vlan: 0,
         src: ip.into(),
         dst: VIP.into(),
-        src_port: CLIENT_PORT,
+        src_port: port,
         dst_port: SERVICE,
         ttl: 64,
         id: 0,

@@ -67,7 +67,7 @@ fn a_fill_that_a_write_overtakes_is_not_installed() {
     rig.ask(2, "set k 0 0 3\r\nnew\r\n");
     let write = rig.sent(server_port(0)).pop().expect("the write");
     rig.reply(0, &write, "STORED\r\n");
-    rig.reply(0, &fill, "VA 3 f0 c1 t-1\r\nold\r\n");
+    rig.reply(0, &fill, "VA 3 f0 c1 t-1 kk\r\nold\r\n");
     assert_eq!(rig.counter("fills_overtaken"), 1);
     rig.sent(CLIENTS);
     rig.ask(3, "get k\r\n");

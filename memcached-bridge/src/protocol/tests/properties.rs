@@ -301,7 +301,7 @@ proptest! {
 /// As memcached 1.6.18 answered.
 #[test]
 fn meta_get_replies_are_told_apart() {
-    let hit = |value, ttl, stale| MetaGetReply::Hit { value, flags: 5, cas: 19, ttl, stale };
+    let hit = |value, ttl, stale| MetaGetReply::Hit { value, flags: 5, cas: 19, ttl, stale, key: None };
     let table: [(&[u8], MetaGetReply<'_>); 12] = [
         (b"VA 2 f5 c19 t-1\r\nhi\r\n", hit(b"hi", None, false)),
         (b"VA 2 f5 c19 t30\r\nhi\r\n", hit(b"hi", Some(30), false)),

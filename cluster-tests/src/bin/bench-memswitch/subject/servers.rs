@@ -23,9 +23,7 @@ pub(crate) struct WithServers<I: PacketIo> {
 
 impl<I: PacketIo> WithServers<I> {
     pub(super) fn new(io: I, value_bytes: usize) -> Self {
-        let mut value = format!("VA {value_bytes} f0 c1 t-1\r\n").into_bytes();
-        value.extend((0..value_bytes).map(|at| b'a' + (at % 26) as u8));
-        value.extend(b"\r\n");
+        let value = (0..value_bytes).map(|at| b'a' + (at % 26) as u8).collect();
         Self { io, answers: VecDeque::with_capacity(ANSWERS), value }
     }
 
@@ -34,20 +32,27 @@ impl<I: PacketIo> WithServers<I> {
         &mut self.io
     }
 
+    /// The reply to `mg <key> v f c t k`.
+    fn value_of(&self, key: &[u8]) -> Vec<u8> {
+        let head = format!("VA {} f0 c1 t-1 k", self.value.len());
+        [head.as_bytes(), key, b"\r\n", &self.value, b"\r\n"].concat()
+    }
+
     /// Turns a request of the node into its answer. False if it is none.
     fn answer(&self, packet: &mut I::Packet) -> bool {
         let Some(udp) = Udp4::parse(packet.bytes()) else { return false };
         let start = udp.payload + FRAME;
-        let body: &[u8] = match packet.bytes().get(start..udp.end) {
-            Some(command) if command.starts_with(b"mg ") => &self.value,
-            Some(command) if command.starts_with(b"version") => b"VERSION 1.6.18\r\n",
-            _ => return false,
+        let Some(command) = packet.bytes().get(start..udp.end) else { return false };
+        let body: Vec<u8> = match command.strip_prefix(b"mg ") {
+            Some(rest) => self.value_of(rest.split(|byte| *byte == b' ').next().unwrap_or_default()),
+            None if command.starts_with(b"version") => b"VERSION 1.6.18\r\n".to_vec(),
+            None => return false,
         };
         if packet.set_len(start + body.len()).is_err() {
             return false;
         }
         let frame = packet.bytes_mut();
-        frame[start..].copy_from_slice(body);
+        frame[start..].copy_from_slice(&body);
         let sum = Sum::of(&frame[udp.payload..]);
         udp4::turn_around(frame, &udp, FRAME + body.len(), sum);
         true
