@@ -57,10 +57,10 @@ fn guide(rack: &Rack) -> Result<String, RackError> {
 In another terminal, as root:
 
   a shell in a client           {c1} bash
-  set over UDP                  {c1} bash -c 'exec 3<>/dev/udp/{vip}/{port}; printf "{frame}set hello 0 0 5\r\nworld\r\n" >&3; timeout 1 head -c 16 <&3 | tail -c 8'
+  set over UDP                  {c1} bash -c 'exec 3<>/dev/udp/{vip}/{port}; printf "{frame}set hello 0 0 5\r\nworld\r\n" | cat >&3; timeout 1 head -c 16 <&3 | tail -c 8'
   get over UDP                  {c1} bash -c 'exec 3<>/dev/udp/{vip}/{port}; printf "{frame}get hello\r\n" >&3; timeout 1 cat <&3 | tail -c +9'
   make it hot                   {c1} bash -c 'exec 3<>/dev/udp/{vip}/{port}; for i in $(seq 1000); do printf "{frame}get hello\r\n" >&3; done'
-  who really has it             {m1} bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}; printf "get hello\r\nquit\r\n" >&3; cat <&3'
+  who really has it             for m in {m1_ns} {m2_ns}; do ip netns exec $m bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}; printf "get hello\r\nquit\r\n" >&3; cat <&3'; done
   watch it                      {sw} {program} top
   metrics, status               {sw} curl -s http://{admin}/metrics http://{admin}/api/status
   what passes a client's link   {c1} tcpdump -eni eth0
