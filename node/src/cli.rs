@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -129,18 +129,23 @@ pub fn check(options: &CheckOptions) -> ExitCode {
     };
     let ok = checked.config.is_some();
     if options.json {
-        println!("{}", serde_json::json!({ "ok": ok, "problems": checked.problems }));
+        say(format_args!("{}", serde_json::json!({ "ok": ok, "problems": checked.problems })));
     } else {
         for problem in &checked.problems {
-            println!("{problem}");
+            say(format_args!("{problem}"));
         }
         let count = |severity| checked.problems.iter().filter(|problem| problem.severity == severity).count();
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         let file = options.config.display();
         match (errors, warnings) {
-            (0, 0) => println!("{file}: no problems"),
-            _ => println!("{file}: errors: {errors}, warnings: {warnings}"),
+            (0, 0) => say(format_args!("{file}: no problems")),
+            _ => say(format_args!("{file}: errors: {errors}, warnings: {warnings}")),
         }
     }
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Writes a line to standard output. A reader that has gone away (`| head`) has what it wanted.
+pub(crate) fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 
-use crate::cli::TopOptions;
+use crate::cli::{TopOptions, say};
 use crate::status::Status;
 use rates::Rates;
 
@@ -54,12 +54,10 @@ pub fn top(options: &TopOptions) -> Result<(), Box<dyn Error>> {
 fn print_once(options: &TopOptions, before: &Status, after: &Status) -> Result<(), Box<dyn Error>> {
     let rates = Rates::between(before, after);
     if options.json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&serde_json::json!({ "rates": rates, "status": after }))?
-        );
+        let json = serde_json::to_string_pretty(&serde_json::json!({ "rates": rates, "status": after }))?;
+        say(format_args!("{json}"));
     } else {
-        view::lines(after, &rates).iter().for_each(|line| println!("{line}"));
+        view::lines(after, &rates).iter().for_each(|line| say(format_args!("{line}")));
     }
     Ok(())
 }
