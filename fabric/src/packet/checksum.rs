@@ -28,10 +28,10 @@ impl Sum {
     }
 
     /// The sum of four words, without a loop.
-    #[inline]
-    pub fn of_four([a, b, c, d, e, f, g, h]: [u8; 8]) -> Sum {
-        let words = [[a, b], [c, d], [e, f], [g, h]].map(|word| u64::from(u16::from_be_bytes(word)));
-        Sum { value: fold(words.iter().sum()), odd: false }
+    #[inline(always)]
+    pub fn of_four(words: [u8; 8]) -> Sum {
+        let words = u64::from_ne_bytes(words);
+        Sum { value: u16::from_be(fold((words & 0xffff_ffff) + (words >> 32))), odd: false }
     }
 
     /// The sum of one word.

@@ -185,7 +185,7 @@ pub fn write_headers(frame: &mut [u8], spec: &Udp4Spec, payload_len: usize, payl
 ///
 /// # Panics
 /// If `frame` is shorter than its headers.
-#[inline]
+#[inline(always)]
 pub fn turn_around(frame: &mut [u8], was: &Udp4, payload_len: usize, payload: Sum) {
     let macs: &mut [u8; 12] = first_chunk_mut(frame);
     let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = *macs;

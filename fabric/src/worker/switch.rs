@@ -37,9 +37,21 @@ pub(super) struct Switch<I: PacketIo> {
     transmitted: usize,
     /// Sources that the table was told of in this second, by their low hash: they need no telling again.
     told: Box<[(Key, PortId); TOLD]>,
-    /// The last destination found in this round.
-    last_destination: (Key, PortId),
+    /// Destinations found in this round, by their low hash.
+    found: Box<[Found; FOUND]>,
+    round: u64,
 }
+
+/// A destination, and the round in which it was behind this port: stations may move between rounds.
+#[derive(Clone, Copy)]
+struct Found {
+    key: Key,
+    port: PortId,
+    round: u64,
+}
+
+/// Destinations that a worker remembers within a round: the servers of a rack, in 384 bytes.
+const FOUND: usize = 16;
 
 /// Sources that a worker remembers having told the table of: several racks of hosts, in 4 KiB.
 const TOLD: usize = 256;
@@ -47,9 +59,10 @@ const TOLD: usize = 256;
 /// Its key is one that no frame has: the VLAN id does not fit.
 const NOBODY: (Key, PortId) = (Key(u64::MAX), PortId::NONE);
 
+/// Where a key is among `N`: Fibonacci hashing.
 #[inline]
-fn told_at(key: Key) -> usize {
-    (key.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize % TOLD
+fn place<const N: usize>(key: Key) -> usize {
+    (key.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize % N
 }
 
 impl<I: PacketIo> Switch<I> {
@@ -67,7 +80,8 @@ impl<I: PacketIo> Switch<I> {
             second: Second(0),
             transmitted: 0,
             told: Box::new([NOBODY; TOLD]),
-            last_destination: NOBODY,
+            found: Box::new([Found { key: NOBODY.0, port: PortId::NONE, round: 0 }; FOUND]),
+            round: 0,
         }
     }
 
@@ -78,7 +92,7 @@ impl<I: PacketIo> Switch<I> {
     /// Begins a round.
     pub(super) fn begin(&mut self, now: Nanos) {
         self.now = now;
-        self.last_destination = NOBODY;
+        self.round += 1;
         let second = Second::of(now);
         if second != self.second {
             self.second = second;
@@ -97,7 +111,7 @@ impl<I: PacketIo> Switch<I> {
         };
         let source = u64::from_be_bytes(*header[4..].first_chunk().expect("8 of 14 bytes")) & MAC;
         let key = Key::new(vlan(frame, header), source);
-        let told = told_at(key);
+        let told = place::<TOLD>(key);
         if self.told[told] == (key, port) {
             return true;
         }
@@ -138,11 +152,14 @@ impl<I: PacketIo> Switch<I> {
             return self.deliver_to_group(destination, packet);
         }
         let key = Key::new(vlan(frame, header), destination);
-        if key != self.last_destination.0 {
+        let found = self.found[place::<FOUND>(key)];
+        let port = if found.key == key && found.round == self.round {
+            found.port
+        } else {
             let Some(port) = self.stations.find_key(key, self.second) else { return self.flood(packet) };
-            self.last_destination = (key, port);
-        }
-        let port = self.last_destination.1;
+            self.found[place::<FOUND>(key)] = Found { key, port, round: self.round };
+            port
+        };
         if port == PortId::NONE {
             self.counters.unclaimed += 1;
         } else if port == packet.ingress() {

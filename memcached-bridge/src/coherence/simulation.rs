@@ -317,7 +317,7 @@ impl Simulation {
     fn read(&mut self, worker: usize, key: usize, view: PoolView, floors: Floors) -> Result<(), Violation> {
         let hash = hash_of(key);
         if let Some(hit) = self.tables[worker].find(hash, &[key as u8])
-            && self.coherence.is_current(&view, hash, hit.stamp)
+            && self.coherence.is_current(&view, hash, hit.stamp())
         {
             let version = u64::from_le_bytes(hit.value().try_into().unwrap());
             self.tally.hits += 1;

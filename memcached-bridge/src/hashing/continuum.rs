@@ -78,7 +78,7 @@ impl Continuum {
     }
 
     /// The owner of `hash`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn locate(&self, hash: u32) -> MemberIndex {
         let from = self.table[(hash >> self.shift) as usize] as usize;
         let before =

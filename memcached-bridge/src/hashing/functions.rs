@@ -86,10 +86,10 @@ impl KeyHash {
     #[inline]
     pub fn hash(self, key: &[u8]) -> u32 {
         match self {
-            KeyHash::Fnv1a64 => fnv1a(key, FNV_64_BASIS, FNV_64_PRIME),
-            KeyHash::Fnv1a32 => fnv1a(key, FNV_32_BASIS, FNV_32_PRIME),
-            KeyHash::Fnv1_64 => fnv1(key, FNV_64_BASIS, FNV_64_PRIME),
-            KeyHash::Fnv1_32 => fnv1(key, FNV_32_BASIS, FNV_32_PRIME),
+            KeyHash::Fnv1a64 | KeyHash::Fnv1a32 | KeyHash::Fnv1_64 | KeyHash::Fnv1_32 => {
+                let [hash] = self.fnv([key]);
+                hash
+            }
             KeyHash::OneAtATime => one_at_a_time(key),
             KeyHash::Md5 => md5_words(key)[0],
             KeyHash::Crc16 => crc16(key),
@@ -98,6 +98,32 @@ impl KeyHash {
             KeyHash::Hsieh => hsieh(key),
             KeyHash::Murmur => murmur(key),
             KeyHash::Jenkins => jenkins(key),
+        }
+    }
+
+    /// The hashes of four keys. The FNV functions take keys of equal length in step, byte by byte: four times as many
+    /// independent multiplications for the processor, in vector instructions.
+    #[inline]
+    pub fn hash_four(self, keys: [&[u8]; 4]) -> [u32; 4] {
+        let is_fnv =
+            matches!(self, KeyHash::Fnv1a64 | KeyHash::Fnv1a32 | KeyHash::Fnv1_64 | KeyHash::Fnv1_32);
+        if is_fnv && keys.iter().all(|key| key.len() == keys[0].len()) {
+            self.fnv(keys)
+        } else {
+            keys.map(|key| self.hash(key))
+        }
+    }
+
+    /// The FNV hashes of keys of equal length.
+    #[inline]
+    fn fnv<const N: usize>(self, keys: [&[u8]; N]) -> [u32; N] {
+        let multiply_last = |prime: u32| move |hash: u32, byte: u32| (hash ^ byte).wrapping_mul(prime);
+        let multiply_first = |prime: u32| move |hash: u32, byte: u32| hash.wrapping_mul(prime) ^ byte;
+        match self {
+            KeyHash::Fnv1a32 => in_step(keys, FNV_32_BASIS, multiply_last(FNV_32_PRIME)),
+            KeyHash::Fnv1_32 => in_step(keys, FNV_32_BASIS, multiply_first(FNV_32_PRIME)),
+            KeyHash::Fnv1_64 => in_step(keys, FNV_64_BASIS, multiply_first(FNV_64_PRIME)),
+            _ => in_step(keys, FNV_64_BASIS, multiply_last(FNV_64_PRIME)),
         }
     }
 }
@@ -121,23 +147,26 @@ const FNV_64_PRIME: u32 = 0x0000_01b3;
 const FNV_32_BASIS: u32 = 0x811c_9dc5;
 const FNV_32_PRIME: u32 = 0x0100_0193;
 
+/// Folds keys of equal length byte by byte, four bytes to a round: the compiler makes vectors of the lanes.
 #[inline]
-fn fnv1a(key: &[u8], basis: u32, prime: u32) -> u32 {
-    by_eights(key, basis, |hash, byte| (hash ^ widen(byte)).wrapping_mul(prime))
-}
-
-#[inline]
-fn fnv1(key: &[u8], basis: u32, prime: u32) -> u32 {
-    by_eights(key, basis, |hash, byte| hash.wrapping_mul(prime) ^ widen(byte))
-}
-
-/// Folds `key` byte by byte, eight to a round: the compiler unrolls them.
-#[inline]
-fn by_eights(key: &[u8], basis: u32, step: impl Fn(u32, u8) -> u32) -> u32 {
-    let (eights, rest) = key.as_chunks::<8>();
-    let hash =
-        eights.iter().fold(basis, |hash, eight| eight.iter().fold(hash, |hash, &byte| step(hash, byte)));
-    rest.iter().fold(hash, |hash, &byte| step(hash, byte))
+fn in_step<const N: usize>(keys: [&[u8]; N], basis: u32, step: impl Fn(u32, u32) -> u32) -> [u32; N] {
+    let mut hashes = [basis; N];
+    let len = keys.first().map_or(0, |key| key.len());
+    let whole = len / 4 * 4;
+    for at in (0..whole).step_by(4) {
+        let words = keys.map(|key| key[at..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word)));
+        for shift in [24, 16, 8, 0] {
+            for (hash, word) in hashes.iter_mut().zip(words) {
+                *hash = step(*hash, ((word << shift) as i32 >> 24) as u32);
+            }
+        }
+    }
+    for at in whole..len {
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = step(*hash, widen(key[at]));
+        }
+    }
+    hashes
 }
 
 fn one_at_a_time(key: &[u8]) -> u32 {

@@ -120,12 +120,17 @@ impl Ring {
         self.locate_hash(self.hash(key))
     }
 
-    /// The hash of `key` on this ring. Most hash functions are one long chain of dependent steps: who has many keys
-    /// hashes them one right after the other, so that the processor works on several at a time, and
-    /// [locates](Ring::locate_hash) them then.
+    /// The hash of `key` on this ring.
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u32 {
         self.hash.hash(self.hashed_part(key))
+    }
+
+    /// The hashes of four keys. Most hash functions are one long chain of dependent steps: who has many keys hashes
+    /// them together and [locates](Ring::locate_hash) them then.
+    #[inline]
+    pub fn hash_four(&self, keys: [&[u8]; 4]) -> [u32; 4] {
+        self.hash.hash_four(keys.map(|key| self.hashed_part(key)))
     }
 
     /// The member that keys with this [hash](Ring::hash) belong to.

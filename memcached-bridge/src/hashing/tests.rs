@@ -65,6 +65,16 @@ proptest! {
     }
 
     #[test]
+    fn four_keys_at_once_are_four_keys(
+        hash in select(KeyHash::ALL.to_vec()), len in 0usize..40, odd in 0usize..40, bytes in vec(any::<u8>(), 160),
+    ) {
+        let mut keys = [0, 1, 2, 3].map(|lane: usize| &bytes[lane * 40..][..len]);
+        prop_assert_eq!(hash.hash_four(keys), keys.map(|key| hash.hash(key)));
+        keys[2] = &bytes[80..][..odd];
+        prop_assert_eq!(hash.hash_four(keys), keys.map(|key| hash.hash(key)));
+    }
+
+    #[test]
     fn only_the_keys_of_a_dead_member_move(
         hash in select(KeyHash::ALL.to_vec()), count in 2usize..20, gone in any::<prop::sample::Index>(),
     ) {

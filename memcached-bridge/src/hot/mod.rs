@@ -9,6 +9,7 @@ mod index;
 pub(crate) mod random;
 mod record;
 mod ring;
+mod sampler;
 mod sketch;
 mod table;
 
@@ -18,5 +19,6 @@ mod tests;
 pub use hasher::KeyHasher;
 pub use hottest::{HotKey, Hottest};
 pub use record::{Hit, Item};
+pub use sampler::Sampler;
 pub use sketch::Sketch;
 pub use table::{Guess, HotTable, Inserted, TableStatistics};

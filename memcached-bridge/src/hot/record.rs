@@ -261,14 +261,6 @@ pub(super) fn same(one: &[u8], other: &[u8]) -> bool {
 /// [`expires`](Hit::expires) and [`stamp`](Hit::stamp).
 #[derive(Clone, Copy, Debug)]
 pub struct Hit<'a> {
-    /// From when on it must not be answered any more.
-    pub expires: Nanos,
-    /// When the request that fetched it was sent.
-    pub installed: Nanos,
-    /// The epochs it was fetched under.
-    pub stamp: Stamp,
-    /// Before this another refresh is not to be sent, since one is under way.
-    pub refresh_not_before: Nanos,
     header: &'a [u8; HEADER],
     reply: &'a [u8],
 }
@@ -276,8 +268,30 @@ pub struct Hit<'a> {
 impl<'a> Hit<'a> {
     #[inline]
     pub(super) fn new(header: &'a [u8; HEADER], reply: &'a [u8]) -> Self {
-        let Header { expires, installed, stamp, refresh_not_before, .. } = Header::read(header);
-        Self { expires, installed, stamp, refresh_not_before, header, reply }
+        Self { header, reply }
+    }
+
+    /// From when on it must not be answered any more.
+    #[inline]
+    pub fn expires(&self) -> Nanos {
+        Header::read(self.header).expires
+    }
+
+    /// When the request that fetched it was sent.
+    pub fn installed(&self) -> Nanos {
+        Header::read(self.header).installed
+    }
+
+    /// The epochs it was fetched under.
+    #[inline]
+    pub fn stamp(&self) -> Stamp {
+        Header::read(self.header).stamp
+    }
+
+    /// Before this another refresh is not to be sent, since one is under way.
+    #[inline]
+    pub fn refresh_not_before(&self) -> Nanos {
+        Header::read(self.header).refresh_not_before
     }
 
     /// The whole reply to a `get` of this key alone: `VALUE <key> <flags> <bytes>\r\n<data>\r\nEND\r\n`.

@@ -132,13 +132,15 @@ impl HotTable {
 
     /// Like [`find`](HotTable::find), with a look where the key was [guessed](HotTable::guess) to be before the
     /// index is asked. `None` for a guess says that its bucket knows no such key; others may.
-    #[inline]
+    // Inlined: a hit that came back through memory would be read before it is wholly written there.
+    #[inline(always)]
     pub fn find_at(&mut self, guess: Option<Guess>, hash: u64, key: &[u8]) -> Option<Hit<'_>> {
         let guessed = guess.map(|guess| guess.0 as usize).filter(|position| self.holds(*position, hash, key));
-        match guessed {
-            Some(position) => self.hit(position),
-            None => self.find(hash, key),
-        }
+        let position = match guessed {
+            Some(position) => position,
+            None => self.locate(hash, key)?.1,
+        };
+        self.hit(position)
     }
 
     /// The value of `key`, and one more hit of it.
@@ -148,7 +150,7 @@ impl HotTable {
         self.hit(position)
     }
 
-    #[inline]
+    #[inline(always)]
     fn hit(&mut self, position: usize) -> Option<Hit<'_>> {
         let (header, body) = self.arena[position * UNIT..].split_first_chunk_mut::<HEADER>()?;
         record::touch(header);

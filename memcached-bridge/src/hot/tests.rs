@@ -40,8 +40,8 @@ fn replies_read_as_memcached_writes_them() {
     assert_eq!(table.insert(hash(b"key"), item), Inserted::New);
     table.note_refresh(hash(b"key"), b"key", Nanos(9));
     let hit = table.find(hash(b"key"), b"key").unwrap();
-    assert_eq!((hit.installed, hit.expires, hit.stamp), (Nanos(5), Nanos(6), stamp));
-    assert_eq!(hit.refresh_not_before, Nanos(9));
+    assert_eq!((hit.installed(), hit.expires(), hit.stamp()), (Nanos(5), Nanos(6), stamp));
+    assert_eq!(hit.refresh_not_before(), Nanos(9));
     assert_eq!((hit.key(), hit.value(), hit.flags(), hit.cas()), (&b"key"[..], &b"a\r\nb"[..], 42, 12345));
     assert_eq!(hit.get_reply(), b"VALUE key 42 4\r\na\r\nb\r\nEND\r\n");
     assert_eq!(hit.get_entry(), b"VALUE key 42 4\r\na\r\nb\r\n");

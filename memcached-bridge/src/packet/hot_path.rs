@@ -15,13 +15,12 @@ use super::pool::CacheLimits;
 use super::state::Address;
 use super::{Cache, HOT_WINDOW, MemcachedSwitch, SHOWN_HOT_KEYS};
 use crate::coherence::PoolView;
-use crate::hot::{Guess, Hit, HotTable, Hottest, Sketch};
+use crate::hot::{Guess, Hit, HotTable, Hottest, Sampler, Sketch};
 use crate::protocol::single_get;
 use crate::protocol::udp::FRAME_LEN;
 
-/// In a burst this full the worker is busy: every [`SAMPLE`]-th get is counted, with that weight.
+/// In a burst this full the worker is busy: a sample of the gets is counted.
 const BUSY: usize = 32;
-const SAMPLE: usize = 8;
 
 /// A get of one key: where it is in the burst and in its packet.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +110,7 @@ impl Cache {
             hot_threshold: limits.hot_threshold,
             lease: limits.lease,
             hottest: Hottest::new(SHOWN_HOT_KEYS),
-            phase: 0,
+            sampler: Sampler::new(0),
         }
     }
 }
@@ -130,10 +129,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
             }
             self.look_up_all(&mut candidates, burst, view, context);
         }
-        for candidate in &mut candidates {
-            let Some(packet) = burst.packet(usize::from(candidate.slot)) else { continue };
-            candidate.ring_hash = self.ring.hash(candidate.key(packet.bytes()));
-        }
+        self.hash_all(&mut candidates, burst);
         self.redirect_all(&candidates, burst, view, context);
         candidates.clear();
         self.candidates = candidates;
@@ -180,21 +176,39 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         let Some(hit) = cache.table.find_at(candidate.guess, candidate.hash, key) else {
             return Looked::Missed;
         };
-        if hit.expires <= now || !self.state.coherence().is_current(view, candidate.hash, hit.stamp) {
+        let expires = hit.expires();
+        if expires <= now || !self.state.coherence().is_current(view, candidate.hash, hit.stamp()) {
             return Looked::Missed;
         }
         let udp = candidate.udp(self.state.address());
         let body = hit.reply_len(candidate.with_cas);
-        if !self.state.allows(udp.src) && !self.state.within_limit(&udp, FRAME_LEN + body) {
+        let allowed = self.state.allows(udp.src);
+        if !allowed && !self.state.within_limit(&udp, FRAME_LEN + body) {
             return Looked::Amplifies;
         }
-        let due = self.state.allows(udp.src)
-            && now + cache.lease / 2 >= hit.expires
-            && hit.refresh_not_before <= now;
+        let due = allowed && now + cache.lease / 2 >= expires && hit.refresh_not_before() <= now;
         match answer_in_place(packet, &udp, candidate.with_cas, &hit, body) {
             true if due => Looked::AnsweredDue,
             true => Looked::Answered,
             false => Looked::Missed,
+        }
+    }
+
+    /// Finds the keys' hashes on the ring.
+    fn hash_all(&self, candidates: &mut [Candidate], burst: &Burst<P>) {
+        let key = |candidate: &Candidate| {
+            let packet = burst.packet(usize::from(candidate.slot));
+            packet.map_or(&[][..], |packet| candidate.key(packet.bytes()))
+        };
+        let (fours, rest) = candidates.as_chunks_mut::<4>();
+        for four in fours {
+            let hashes = self.ring.hash_four(four.each_ref().map(key));
+            for (candidate, hash) in four.iter_mut().zip(hashes) {
+                candidate.ring_hash = hash;
+            }
+        }
+        for candidate in rest {
+            candidate.ring_hash = self.ring.hash(key(candidate));
         }
     }
 
@@ -207,14 +221,8 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         context: &mut dyn Context<P>,
     ) {
         let busy = burst.len() >= BUSY;
-        let (weight, phase) = match &mut self.cache {
-            Some(cache) if busy => {
-                cache.phase = (cache.phase + 1) % SAMPLE;
-                (SAMPLE as u16, Some(cache.phase))
-            }
-            _ => (1, None),
-        };
-        for (index, candidate) in candidates.iter().enumerate() {
+        let weight = if busy { Sampler::WEIGHT } else { 1 };
+        for candidate in candidates {
             let slot = usize::from(candidate.slot);
             if !self.state.allows(candidate.client) {
                 self.counters.drop_client_not_allowed += 1;
@@ -227,7 +235,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
             burst.decide(slot, Verdict::Deliver);
             self.counters.redirected += 1;
             self.status.count_request(server);
-            if self.cache.is_some() && phase.is_none_or(|phase| index % SAMPLE == phase) {
+            if self.cache.as_mut().is_some_and(|cache| !busy || cache.sampler.picks()) {
                 self.note_request(candidate, server, weight, burst, view, context);
             }
         }

@@ -63,7 +63,7 @@ pub use state::{PoolState, SHOWN_HOT_KEYS, WorkerStatus};
 
 use crate::coherence::PoolView;
 use crate::hashing::Ring;
-use crate::hot::{HotTable, Hottest, Sketch};
+use crate::hot::{HotTable, Hottest, Sampler, Sketch};
 use datagrams::{Datagrams, Stretch};
 use fill::Attempts;
 use gather::Gathers;
@@ -108,8 +108,8 @@ struct Cache {
     lease: Duration,
     /// The walk for the keys that are shown.
     hottest: Hottest,
-    /// Which of the packets of a full burst are counted next.
-    phase: usize,
+    /// Which of the requests of a full burst are counted.
+    sampler: Sampler,
 }
 
 /// Whose a packet is, if it needs a longer look.

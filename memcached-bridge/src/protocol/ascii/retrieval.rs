@@ -42,7 +42,7 @@ pub struct SingleGet<'a> {
 ///
 /// `None` says nothing: [`parse`](crate::protocol::parse) decides then. Looks at eight bytes at a time and
 /// searches for nothing, since the key must end where the datagram does.
-#[inline]
+#[inline(always)]
 pub fn single_get(payload: &[u8]) -> Option<SingleGet<'_>> {
     let [line @ .., b'\r', b'\n'] = payload else { return None };
     let (key, with_cas) = match line {
@@ -55,7 +55,7 @@ pub fn single_get(payload: &[u8]) -> Option<SingleGet<'_>> {
 }
 
 /// Whether any byte is at most 0x20.
-#[inline]
+#[inline(always)]
 fn has_space_or_control(key: &[u8]) -> bool {
     // Exact as a yes or no for the whole word: see "Determine if a word has a byte less than n" in Anderson's Bit
     // Twiddling Hacks.
