@@ -34,6 +34,12 @@ impl Sum {
         Sum { value: u16::from_be(fold((words & 0xffff_ffff) + (words >> 32))), odd: false }
     }
 
+    /// The sum of a run of `len` bytes whose [`value`](Sum::value) is known.
+    #[inline]
+    pub fn of_run(value: u16, len: usize) -> Sum {
+        Sum { value, odd: len % 2 == 1 }
+    }
+
     /// The sum of one word.
     pub fn of_word(word: u16) -> Sum {
         Sum { value: word, odd: false }
@@ -72,13 +78,12 @@ impl Sum {
     }
 }
 
-/// Folds a sum of words to 16 bits, carries added back in.
-#[inline]
+/// Folds a sum of words to 16 bits, carries added back in. A number plus itself with its halves swapped has the sum of
+/// both halves in its upper one, and the carry of that sum comes in from the lower one.
+#[inline(always)]
 pub(super) fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    ((sum & 0xffff) + (sum >> 16)) as u16
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 #[inline]

@@ -336,13 +336,13 @@ impl<'a> Hit<'a> {
     /// The checksum of the bytes [`write_get`](Hit::write_get) writes, in constant time.
     #[inline]
     pub fn get_sum(&self) -> Sum {
-        sum(Header::read(self.header).get_sum, self.reply.len())
+        Sum::of_run(Header::read(self.header).get_sum, self.reply.len())
     }
 
     /// The checksum of the bytes [`write_gets`](Hit::write_gets) writes, without a look at the value.
     pub fn gets_sum(&self) -> Sum {
         let header = Header::read(self.header);
-        sum(header.line_sum, usize::from(header.line_len))
+        Sum::of_run(header.line_sum, usize::from(header.line_len))
             .then_bytes(b" ")
             .then_bytes(Decimal::of(header.cas).bytes())
             .then_bytes(LINE_END)
@@ -354,7 +354,7 @@ impl<'a> Hit<'a> {
     /// The checksum of the value's bytes alone.
     pub fn value_sum(&self) -> Sum {
         let header = Header::read(self.header);
-        sum(header.value_sum, usize::from(header.value_len))
+        Sum::of_run(header.value_sum, usize::from(header.value_len))
     }
 
     /// The key.
@@ -383,14 +383,6 @@ impl<'a> Hit<'a> {
     pub fn hits(&self) -> u32 {
         Header::read(self.header).hits
     }
-}
-
-/// A stored sum as the sum of a run of `len` bytes.
-#[inline]
-fn sum(value: u16, len: usize) -> Sum {
-    let sum = Sum::of_word(value);
-    // A zero byte at the end changes nothing but the parity.
-    if len % 2 == 1 { sum.then(Sum::of(&[0])) } else { sum }
 }
 
 /// A number in decimal, without allocation.

@@ -306,7 +306,8 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         let cache = self.cache.as_mut()?;
         let hash = self.state.hash(key);
         let hit = cache.table.find(hash, key)?;
-        let valid = hit.expires() > context.now() && self.state.coherence().is_current(view, hash, hit.stamp());
+        let valid =
+            hit.expires() > context.now() && self.state.coherence().is_current(view, hash, hit.stamp());
         valid.then_some(hit)
     }
 

@@ -44,10 +44,14 @@ pub struct SingleGet<'a> {
 /// searches for nothing, since the key must end where the datagram does.
 #[inline(always)]
 pub fn single_get(payload: &[u8]) -> Option<SingleGet<'_>> {
-    let [line @ .., b'\r', b'\n'] = payload else { return None };
-    let (key, with_cas) = match line {
-        [b'g', b'e', b't', b' ', key @ ..] => (key, false),
-        [b'g', b'e', b't', b's', b' ', key @ ..] => (key, true),
+    let (line, end) = payload.split_last_chunk::<2>()?;
+    let (verb, rest) = line.split_first_chunk::<4>()?;
+    if *end != *b"\r\n" {
+        return None;
+    }
+    let (key, with_cas) = match verb {
+        b"get " => (rest, false),
+        b"gets" => (rest.strip_prefix(b" ")?, true),
         _ => return None,
     };
     let plain = !key.is_empty() && key.len() <= MAX_KEY_LEN && !has_space_or_control(key);
