@@ -10,6 +10,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`rack`] | the rack: hosts, servers, the switch under test, faults |
+//! | `bench` | what benchmarks have in common (feature `bench`) |
 //! | [`config`] | the configuration file of the `smartswitch` program |
 //! | [`admin`] | what the node's admin server says: health, status, metrics |
 //! | [`memcached`] | commands in all three encodings, a UDP client, a TCP client |
@@ -20,6 +21,8 @@
 //! | [`wait`] | waiting for a condition, with a deadline |
 
 pub mod admin;
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod config;
 pub mod error;
 pub mod linearizability;

@@ -8,14 +8,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::Args;
+use cluster_tests::bench::progress::Progress;
+use cluster_tests::bench::table::Table;
 use cluster_tests::rack::find_program;
 use fabric::io::BURST;
 use fabric::memory::{MemoryIo, MemoryPool};
 use fabric::time::Nanos;
 use serde::Serialize;
 
-use crate::progress::Progress;
-use crate::report::table::Table;
 use crate::subject::{CLIENTS, Mode, SERVERS, Scenario, Subject, frames};
 
 /// Passes over all frames before counting: every key turns hot and enters the table, in mode `hit`.

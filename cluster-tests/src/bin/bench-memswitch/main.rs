@@ -12,21 +12,19 @@ mod capacity;
 mod instructions;
 mod memory;
 mod pcap;
-mod progress;
 mod rack;
 mod report;
-mod stats;
 mod subject;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use cluster_tests::bench::progress::Progress;
 
 use capacity::worker::WorkerArguments;
 use instructions::InstructionsArguments;
-use progress::Progress;
 use rack::Times;
 use report::Report;
 use subject::Scenario;
@@ -128,8 +126,7 @@ fn bench(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if let Some(file) = &arguments.json {
         std::fs::write(file, report.to_json())?;
     }
-    let directory = results(arguments.save);
-    report.save(&directory, &name(&arguments.only))?;
+    let directory = report.save(arguments.save, &name(&arguments.only))?;
     eprintln!("saved in {}", directory.display());
     if report.failures.is_empty() { Ok(()) } else { Err("not everything could be measured".into()) }
 }
@@ -143,11 +140,4 @@ fn keep<T>(failures: &mut Vec<String>, section: &str, result: Result<T, Box<dyn 
 fn name(only: &[Section]) -> String {
     let sections = only.iter().filter_map(|section| section.to_possible_value());
     sections.fold("memswitch".to_owned(), |name, section| name + "-" + section.get_name())
-}
-
-/// Where results go, seen from the top of the source tree.
-fn results(save: bool) -> PathBuf {
-    let crate_directory = Path::new("cluster-tests");
-    let here = if crate_directory.is_dir() { crate_directory } else { Path::new(".") };
-    here.join(if save { "results" } else { "results/local" })
 }

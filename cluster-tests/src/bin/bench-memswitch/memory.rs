@@ -3,13 +3,13 @@
 use std::error::Error;
 use std::time::Duration;
 
+use cluster_tests::bench::table::Table;
 use cluster_tests::load::{self, Closed, Order};
 use cluster_tests::rack::Rack;
 use serde::Serialize;
 
 use crate::Plan;
 use crate::rack::{Arm, Ground, VALUE_BYTES, fill, keys};
-use crate::report::table::Table;
 
 /// What the kernel says of the node's memory (`/proc/<pid>/status`), in MiB.
 #[derive(Clone, Copy, Debug, Serialize)]

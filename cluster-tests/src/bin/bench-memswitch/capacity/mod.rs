@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::ValueEnum;
+use cluster_tests::bench::progress::Progress;
+use cluster_tests::bench::spread::Spread;
+use cluster_tests::bench::table::Table;
 use serde::Serialize;
 
 use crate::Plan;
 use crate::pcap;
-use crate::progress::Progress;
-use crate::report::table::Table;
-use crate::stats::Spread;
 use crate::subject::{Mode, Scenario, frames};
 use worker::WorkerResult;
 

@@ -5,7 +5,6 @@
 //! middle box. A rack is built anew for every ground in every round.
 
 mod arms;
-mod box_time;
 mod results;
 mod twemproxy;
 
@@ -17,13 +16,13 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use cluster_tests::admin::AdminClient;
+use cluster_tests::bench::cpu_time;
+use cluster_tests::bench::progress::Progress;
 use cluster_tests::load::{self, Closed, Keys, Measured, Open, Order, Target, prefill};
 use cluster_tests::rack::{Host, MEMCACHED_PORT, Process, Rack};
 use indicatif::ProgressBar;
 
 use crate::Plan;
-use crate::progress::Progress;
-use box_time::BoxTime;
 use results::{Latency, Samples, Throughput};
 
 /// Value sizes in bytes; the last two do not fit one packet.
@@ -118,7 +117,8 @@ struct Bench<'a> {
     target: Target,
     /// The node's counters, if it is the switch that is measured.
     admin: Option<AdminClient>,
-    middle_box: BoxTime,
+    /// The process whose time is taken, if there is one.
+    middle_box: Option<u32>,
     /// twemproxy, while it is measured.
     _process: Option<Process>,
 }
@@ -129,14 +129,7 @@ impl<'a> Bench<'a> {
         let id = process.as_ref().map(Process::id).or_else(|| rack.switch_process_id());
         let target = arm.target(rack);
         let admin = rack.switch_process_id().map(|_| rack.admin());
-        Ok(Self {
-            arm,
-            client: rack.client(0),
-            target,
-            admin,
-            middle_box: BoxTime::of(id),
-            _process: process,
-        })
+        Ok(Self { arm, client: rack.client(0), target, admin, middle_box: id, _process: process })
     }
 
     fn run(&self, round: usize, plan: &Plan, samples: &mut Samples) -> Result<(), Box<dyn Error>> {
@@ -163,9 +156,9 @@ impl<'a> Bench<'a> {
             self.client.run(|| load::closed(&self.target, order, &run))
         };
         closed(times.warm_up)?;
-        let (answered, before) = (self.answered(), self.middle_box.read());
+        let (answered, before) = (self.answered(), self.box_time());
         let measured = closed(times.throughput)?;
-        let spent = before.zip(self.middle_box.read()).map(|(before, after)| after.saturating_sub(before));
+        let spent = before.zip(self.box_time()).map(|(before, after)| after.saturating_sub(before));
         let hit_share = answered.zip(self.answered()).map(|(before, after)| share(before, after));
         some_replies(&measured)?;
         let per_million = |spent: Duration| spent.as_secs_f64() / measured.replies as f64 * 1e6;
@@ -177,6 +170,11 @@ impl<'a> Bench<'a> {
             box_seconds_per_million: spent.map(per_million),
             hit_share,
         })
+    }
+
+    /// Processor time of the middle box so far.
+    fn box_time(&self) -> Option<Duration> {
+        cpu_time::of(self.middle_box?)
     }
 
     /// Gets that the node has answered itself, and those that it has sent on.

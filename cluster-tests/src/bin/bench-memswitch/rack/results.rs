@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use cluster_tests::bench::spread::Spread;
+use cluster_tests::bench::table::Table;
 use serde::Serialize;
 
 use super::{Arm, LOAD_RATE, OUTSTANDING, VALUE_BYTES};
-use crate::report::table::Table;
-use crate::stats::Spread;
 
 /// One closed loop.
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::net::{SocketAddrV4, TcpStream};
 use std::time::Duration;
 
+use cluster_tests::bench::twemproxy;
 use cluster_tests::rack::{MEMCACHED_PORT, Process, Rack};
 
 /// The host that it runs on.
@@ -19,13 +20,8 @@ pub(crate) fn address(rack: &Rack) -> SocketAddrV4 {
 /// Starts it in front of all servers of the rack, with the pool's own hash and distribution.
 pub(crate) fn start(rack: &Rack) -> Result<Process, Box<dyn Error>> {
     let (host, listen) = (rack.host(HOST), address(rack));
-    let mut config = format!(
-        "bench:\n  listen: {listen}\n  hash: fnv1a_64\n  distribution: ketama\n  preconnect: true\n  \
-         auto_eject_hosts: false\n  server_connections: 1\n  servers:\n"
-    );
-    for (index, server) in rack.servers().iter().enumerate() {
-        config += &format!("   - {}:{MEMCACHED_PORT}:1 mc{}\n", server.host.address, index + 1);
-    }
+    let servers = rack.servers().iter().map(|server| SocketAddrV4::new(server.host.address, MEMCACHED_PORT));
+    let config = twemproxy::config(listen, servers);
     let file = rack.directory().join("nutcracker.yml");
     std::fs::write(&file, config)?;
     let file = file.display().to_string();

@@ -1,10 +1,11 @@
 //! Which plots are drawn of a report.
 
+use cluster_tests::bench::plot::{Bar, BarChart, Group};
+
 use crate::capacity::Capacity;
 use crate::rack::{LatencyRow, RackResults, VALUE_BYTES};
 
 use super::Report;
-use super::plot::{Bar, BarChart, Group};
 
 /// All that the report has numbers for, each with a short name.
 pub(crate) fn of(report: &Report) -> Vec<(&'static str, BarChart)> {

@@ -6,24 +6,24 @@ use serde::Serialize;
 
 /// The machine.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Machine {
+pub struct Machine {
     /// The processor's name.
-    pub(crate) cpu: String,
+    pub cpu: String,
     /// How many cores this process may use.
-    pub(crate) cores: usize,
+    pub cores: usize,
     /// The kernel's release.
-    pub(crate) kernel: String,
+    pub kernel: String,
     /// Whether the processor says that it is a virtual one.
-    pub(crate) virtual_machine: bool,
+    pub virtual_machine: bool,
     /// Memory, in MiB.
-    pub(crate) memory_mib: u64,
+    pub memory_mib: u64,
     /// Threads that wanted a processor in the minute before, on average: other work than this program's.
-    pub(crate) load_before: f64,
+    pub load_before: f64,
 }
 
 impl Machine {
     /// This one.
-    pub(crate) fn read() -> Self {
+    pub fn read() -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let field = |name: &str| {
             let line = cpuinfo.lines().find(|line| line.starts_with(name))?;
@@ -45,7 +45,7 @@ impl Machine {
 }
 
 /// Today (UTC) as `2026-11-23`, computed after Howard Hinnant's "chrono-compatible low-level date algorithms".
-pub(crate) fn today() -> String {
+pub fn today() -> String {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     date(since_epoch.as_secs() / 86_400)
 }

@@ -4,48 +4,48 @@ use std::fmt::Write;
 
 /// Groups of bars, one bar for each series in each group, with whiskers from least to greatest.
 #[derive(Debug)]
-pub(crate) struct BarChart {
+pub struct BarChart {
     /// What stands above it.
-    pub(crate) title: String,
+    pub title: String,
     /// What the height means.
-    pub(crate) unit: String,
+    pub unit: String,
     /// The series, in the order of the bars.
-    pub(crate) series: Vec<String>,
+    pub series: Vec<String>,
     /// The groups, left to right.
-    pub(crate) groups: Vec<Group>,
+    pub groups: Vec<Group>,
     /// Whether heights are logarithms.
-    pub(crate) logarithmic: bool,
+    pub logarithmic: bool,
 }
 
 /// Bars that stand together.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub struct Group {
     /// What stands below it.
-    pub(crate) label: String,
+    pub label: String,
     /// One for each series, or none where nothing was measured.
-    pub(crate) bars: Vec<Option<Bar>>,
+    pub bars: Vec<Option<Bar>>,
 }
 
 /// One bar.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bar {
+pub struct Bar {
     /// Its height.
-    pub(crate) value: f64,
+    pub value: f64,
     /// The lower end of its whisker.
-    pub(crate) min: f64,
+    pub min: f64,
     /// The upper end.
-    pub(crate) max: f64,
+    pub max: f64,
 }
 
-impl From<&crate::stats::Spread> for Bar {
-    fn from(spread: &crate::stats::Spread) -> Self {
+impl From<&super::spread::Spread> for Bar {
+    fn from(spread: &super::spread::Spread) -> Self {
         Bar { value: spread.median, min: spread.min, max: spread.max }
     }
 }
 
 impl Bar {
     /// Without whisker.
-    pub(crate) fn plain(value: f64) -> Self {
+    pub fn plain(value: f64) -> Self {
         Self { value, min: value, max: value }
     }
 }
@@ -62,7 +62,7 @@ const PER_LEGEND_LINE: usize = 3;
 
 impl BarChart {
     /// The whole SVG document.
-    pub(crate) fn to_svg(&self) -> String {
+    pub fn to_svg(&self) -> String {
         let legend_lines = self.series.len().div_ceil(PER_LEGEND_LINE);
         let height = BOTTOM + 45.0 + legend_lines as f64 * LEGEND_LINE;
         let mut svg = format!(

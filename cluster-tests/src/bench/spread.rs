@@ -4,20 +4,20 @@ use serde::Serialize;
 
 /// The middle and the extremes of some rounds.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Spread {
+pub struct Spread {
     /// The median.
-    pub(crate) median: f64,
+    pub median: f64,
     /// The least.
-    pub(crate) min: f64,
+    pub min: f64,
     /// The greatest.
-    pub(crate) max: f64,
+    pub max: f64,
     /// All, in the order of the rounds.
-    pub(crate) rounds: Vec<f64>,
+    pub rounds: Vec<f64>,
 }
 
 impl Spread {
     /// Of at least one round; `None` of none.
-    pub(crate) fn of(rounds: impl IntoIterator<Item = f64>) -> Option<Self> {
+    pub fn of(rounds: impl IntoIterator<Item = f64>) -> Option<Self> {
         let rounds: Vec<f64> = rounds.into_iter().collect();
         let mut sorted = rounds.clone();
         sorted.sort_by(f64::total_cmp);
@@ -28,14 +28,14 @@ impl Spread {
     }
 
     /// Of the quotients of rounds taken together.
-    pub(crate) fn of_ratios(above: &[f64], below: &[f64]) -> Option<Self> {
+    pub fn of_ratios(above: &[f64], below: &[f64]) -> Option<Self> {
         Self::of(
             above.iter().zip(below).filter(|(_, below)| **below > 0.0).map(|(above, below)| above / below),
         )
     }
 
     /// `median (min..max)` with so many digits after the point.
-    pub(crate) fn show(&self, digits: usize) -> String {
+    pub fn show(&self, digits: usize) -> String {
         format!("{:.*} ({:.*}..{:.*})", digits, self.median, digits, self.min, digits, self.max)
     }
 }

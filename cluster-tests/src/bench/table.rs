@@ -4,19 +4,19 @@ use std::fmt;
 
 /// A table with a title.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub struct Table {
     title: String,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// An empty table with these column heads.
-    pub(crate) fn new(title: &str, heads: &[&str]) -> Self {
+    pub fn new(title: &str, heads: &[&str]) -> Self {
         Self { title: title.to_owned(), rows: vec![heads.iter().map(|head| (*head).to_owned()).collect()] }
     }
 
     /// Adds a row.
-    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 }

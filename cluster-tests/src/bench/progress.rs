@@ -5,11 +5,11 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Progress bars on standard error; none if it is not a terminal.
-pub(crate) struct Progress;
+pub struct Progress;
 
 impl Progress {
     /// A bar of so many steps.
-    pub(crate) fn bar(&self, name: &'static str, steps: u64) -> ProgressBar {
+    pub fn bar(&self, name: &'static str, steps: u64) -> ProgressBar {
         let style =
             ProgressStyle::with_template("{prefix:>10} [{bar:30}] {pos}/{len} {elapsed} (left {eta}) {msg}");
         let bar = ProgressBar::new(steps).with_prefix(name);
