@@ -1,288 +1,154 @@
-//! The two loops.
+//! Sockets, and what is under way on them: what both loops share.
 
-use super::channel::{Channel, Ticket};
-use super::keys::Order;
-use super::measured::Measured;
-use super::{Target, Transport};
-use crate::random::Random;
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::TimeSpec;
 use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// After this long a request counts as lost.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// Requests that can be under way at once; the rest of the ticket tells a slot's uses apart.
-const SLOTS: usize = 1 << 10;
-/// A request that leaves this much after its time counts as late.
-const LATE: Duration = Duration::from_millis(1);
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::time::TimeSpec;
 
-/// A closed loop.
-#[derive(Clone, Copy, Debug)]
-pub struct Closed {
-    /// Requests under way at any time, 1024 at most.
-    pub outstanding: usize,
-    /// Time before measuring starts.
-    pub warm_up: Duration,
-    /// Time measured.
-    pub measure: Duration,
-}
+use super::channel::{Channel, UnderWay};
+use super::order::Order;
+use super::reply::Layout;
+use super::{Target, Transport};
 
-/// An open loop.
-#[derive(Clone, Copy, Debug)]
-pub struct Open {
-    /// Requests each second on average.
-    pub rate: f64,
-    /// Exponential gaps (a Poisson process), or equal ones.
-    pub poisson: bool,
-    /// The generator polls for this long before each request's time, so that waking up is not part of what is
-    /// measured.
-    pub spin: Duration,
-    /// Time before measuring starts.
-    pub warm_up: Duration,
-    /// Time measured.
-    pub measure: Duration,
-    /// The seed of the gaps.
-    pub seed: u64,
-}
+/// After this long a request over UDP counts as lost.
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
+/// After this long without a reply a connection has stalled.
+const TCP_PATIENCE: Duration = Duration::from_secs(5);
+/// Sockets that one look at all of them finds ready, at most.
+const EVENTS: usize = 256;
+/// What is read at once: more than the largest datagram, and several large replies.
+const BUFFER_BYTES: usize = 1 << 18;
 
-/// Keeps `run.outstanding` requests under way.
-///
-/// # Errors
-/// What the kernel says, or that a reply is not the key's value.
-pub fn closed(target: &Target, order: &Order, run: &Closed) -> io::Result<Measured> {
-    let mut generator = Generator::open(target, order)?;
-    let start = Instant::now();
-    let (from, until) = (start + run.warm_up, start + run.warm_up + run.measure);
-    let mut now = start;
-    for _ in 0..run.outstanding.min(SLOTS) {
-        generator.send(now, now)?;
-    }
-    generator.flush()?;
-    while now < until {
-        generator.wait(Some(PATIENCE / 10))?;
-        now = Instant::now();
-        // The whole run counts: what began before it replaces what ends after it.
-        let ended = generator.collect(now, from, true)?;
-        (0..ended).try_for_each(|_| generator.send(now, now))?;
-        generator.flush()?;
-    }
-    generator.measured.elapsed = now.saturating_duration_since(from);
-    Ok(generator.measured)
-}
-
-/// Sends requests at their times. Latency counts from the time a request was to leave.
-///
-/// # Errors
-/// What the kernel says, or that a reply is not the key's value.
-pub fn open(target: &Target, order: &Order, run: &Open) -> io::Result<Measured> {
-    let mut generator = Generator::open(target, order)?;
-    // The default slack of 50 us would be part of every latency.
-    nix::sys::prctl::set_timerslack(1)?;
-    let mut random = Random::new(run.seed);
-    let mut gap = || {
-        let uniform = ((random.next() >> 11) as f64 + 1.0) / (1_u64 << 53) as f64;
-        Duration::from_secs_f64(if run.poisson { -uniform.ln() } else { 1.0 } / run.rate)
-    };
-    let start = Instant::now();
-    let (from, until) = (start + run.warm_up, start + run.warm_up + run.measure);
-    let mut next = start + gap();
-    while next < until {
-        let now = Instant::now();
-        if now < next {
-            let left = next - now;
-            generator.wait(Some(left.saturating_sub(run.spin)))?;
-        }
-        generator.collect(Instant::now(), from, false)?;
-        let now = Instant::now();
-        while next <= now && next < until {
-            generator.measured.late += u64::from(next >= from && now - next > LATE);
-            generator.send(next, now)?;
-            next += gap();
-        }
-        generator.flush()?;
-    }
-    let deadline = Instant::now() + PATIENCE;
-    while generator.under_way() > 0 && Instant::now() < deadline {
-        generator.wait(Some(Duration::from_millis(1)))?;
-        generator.collect(Instant::now(), from, false)?;
-    }
-    generator.measured.lost += generator.under_way() as u64;
-    generator.measured.elapsed = run.measure;
-    Ok(generator.measured)
-}
-
-/// A request under way.
-#[derive(Clone, Copy)]
-struct Pending {
-    ticket: Ticket,
-    /// When it was to leave.
-    due: Instant,
-    sent: Instant,
-}
-
-struct Generator<'a> {
+/// One thread's sockets, numbered from 0.
+pub(super) struct Generator<'a> {
     order: &'a Order,
-    channels: Vec<Channel>,
-    addresses: usize,
+    layout: Layout,
     transport: Transport,
+    channels: Vec<Channel>,
+    epoll: Epoll,
+    events: Vec<EpollEvent>,
+    buffer: Box<[u8]>,
     /// How many requests were sent.
     sent: u64,
-    pending: Vec<Option<Pending>>,
-    free: Vec<u16>,
+    /// How many of them have no reply yet.
+    under_way: usize,
     next_check: Instant,
-    done: Vec<Ticket>,
-    measured: Measured,
 }
 
 impl<'a> Generator<'a> {
-    fn open(target: &Target, order: &'a Order) -> io::Result<Self> {
-        let reply_bytes = order.keys().reply_bytes();
-        // Socket s of address a is channel s * addresses + a.
+    pub(super) fn open(target: &Target, order: &'a Order) -> io::Result<Self> {
+        if target.transport == Transport::Udp && order.keys_per_get() != 1 {
+            // memcached answers with datagrams whose numbers do not tell where such a reply ends.
+            return Err(io::Error::other("gets of several keys need TCP"));
+        }
+        // Neighbours have different addresses.
         let addresses = std::iter::repeat_n(&target.addresses, target.sockets).flatten();
-        let channels = addresses.map(|address| Channel::open(target.transport, *address, reply_bytes));
+        let channels = addresses.map(|address| Channel::open(target.transport, *address));
+        let channels: Vec<Channel> = channels.collect::<Result<_, _>>()?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        for (number, channel) in channels.iter().enumerate() {
+            epoll.add(channel, EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?;
+        }
         Ok(Self {
             order,
-            channels: channels.collect::<Result<_, _>>()?,
-            addresses: target.addresses.len(),
+            layout: Layout::of(order),
             transport: target.transport,
+            channels,
+            epoll,
+            events: Vec::with_capacity(EVENTS),
+            buffer: vec![0; BUFFER_BYTES].into(),
             sent: 0,
-            pending: vec![None; SLOTS],
-            free: (0..SLOTS as u16).rev().collect(),
+            under_way: 0,
             next_check: Instant::now() + PATIENCE,
-            done: Vec::with_capacity(SLOTS),
-            measured: Measured::new(),
         })
     }
 
-    fn under_way(&self) -> usize {
-        SLOTS - self.free.len()
+    pub(super) fn channels(&self) -> usize {
+        self.channels.len()
     }
 
-    /// Sends the next request of the order. If too many are under way it counts as lost at once.
-    fn send(&mut self, due: Instant, now: Instant) -> io::Result<()> {
-        let number = self.sent;
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// How long a reply may take.
+    pub(super) fn patience(&self) -> Duration {
+        match self.transport {
+            Transport::Udp => PATIENCE,
+            Transport::Tcp => TCP_PATIENCE,
+        }
+    }
+
+    /// Sends the next request of the order, over TCP at the next flush. False if too many are under way there: then
+    /// it is skipped.
+    pub(super) fn send(&mut self, channel: usize, due: Instant, now: Instant) -> io::Result<bool> {
+        let request = self.order.request(self.sent);
         self.sent += 1;
-        let Some(slot) = self.free.pop() else {
-            self.measured.lost += 1;
+        let sent = self.channels[channel].send(request, due, now)?;
+        self.under_way += usize::from(sent);
+        Ok(sent)
+    }
+
+    /// Writes what waits for it, now or when the kernel takes it.
+    pub(super) fn flush(&mut self, channel: usize) -> io::Result<()> {
+        if self.channels[channel].flush()? {
             return Ok(());
-        };
-        let generation = (number % (1 << 6)) as u16;
-        let ticket = generation << 10 | slot;
-        self.pending[usize::from(slot)] = Some(Pending { ticket, due, sent: now });
-        let (key, request) = self.order.request(number);
-        let sockets = self.channels.len() / self.addresses;
-        let channel = number as usize % sockets * self.addresses + key % self.addresses;
-        self.channels[channel].send(ticket, request)
+        }
+        self.watch(channel, EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.channels.iter_mut().try_for_each(Channel::flush)
-    }
-
-    /// Waits until a reply is there, at most so long.
-    fn wait(&self, at_most: Option<Duration>) -> io::Result<()> {
-        let poll = |channel| PollFd::new(Channel::fd(channel), PollFlags::POLLIN);
-        let mut fds: Vec<PollFd> = self.channels.iter().map(poll).collect();
-        match ppoll(&mut fds, at_most.map(TimeSpec::from_duration), None) {
+    /// Waits for a reply, at most so long, to the nanosecond.
+    pub(super) fn sleep(&self, at_most: Duration) -> io::Result<()> {
+        let mut fds = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
+        match ppoll(&mut fds, Some(TimeSpec::from_duration(at_most)), None) {
             Err(nix::Error::EINTR) => Ok(()),
             polled => Ok(polled.map(drop)?),
         }
     }
 
-    /// Takes in what has come, and gives up what was too long under way. Returns how many requests ended. Those due
-    /// (or, if `by_end`, ended) from `from` on are recorded.
-    fn collect(&mut self, now: Instant, from: Instant, by_end: bool) -> io::Result<usize> {
-        let mut done = std::mem::take(&mut self.done);
-        for channel in &mut self.channels {
-            channel.receive(&mut done)?;
-        }
-        let mut ended = 0;
-        for ticket in done.drain(..) {
-            let slot = usize::from(ticket) % SLOTS;
-            let Some(pending) = self.pending[slot].take_if(|pending| pending.ticket == ticket) else {
-                continue;
-            };
-            self.free.push(slot as u16);
-            ended += 1;
-            if (if by_end { now } else { pending.due }) >= from {
-                self.measured.record(now.saturating_duration_since(pending.due));
-            }
-        }
-        self.done = done;
-        if now >= self.next_check && self.transport == Transport::Udp {
-            self.next_check = now + PATIENCE / 10;
-            ended += self.give_up(now, from);
-        }
-        Ok(ended)
-    }
-
-    fn give_up(&mut self, now: Instant, from: Instant) -> usize {
-        let mut ended = 0;
-        for (slot, pending) in self.pending.iter_mut().enumerate() {
-            if pending.take_if(|pending| now.saturating_duration_since(pending.sent) > PATIENCE).is_some() {
-                self.free.push(slot as u16);
-                ended += 1;
-                self.measured.lost += u64::from(now >= from);
-            }
-        }
-        ended
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::load::Keys;
-    use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
-    use std::thread;
-
-    const KEYS: Keys = Keys { count: 16, value_bytes: 8 };
-
-    /// A server of `replies` requests that takes `pause` for each.
-    fn serve(pause: Duration, replies: usize) -> SocketAddrV4 {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let SocketAddr::V4(address) = socket.local_addr().unwrap() else { panic!("not IPv4") };
-        thread::spawn(move || {
-            let mut buffer = [0; 2048];
-            for _ in 0..replies {
-                let (_, from) = socket.recv_from(&mut buffer).unwrap();
-                thread::sleep(pause);
-                let reply = [&buffer[..8], b"VALUE v00008-000000000 0 8\r\nabcdefgh\r\nEND\r\n"].concat();
-                socket.send_to(&reply, from).unwrap();
-            }
-        });
-        address
-    }
-
-    fn target(address: SocketAddrV4) -> Target {
-        Target { transport: Transport::Udp, addresses: vec![address], sockets: 1 }
-    }
-
-    #[test]
-    fn a_closed_loop_counts_replies_and_losses() {
-        let run = Closed { outstanding: 2, warm_up: Duration::ZERO, measure: Duration::from_millis(600) };
-        let target = target(serve(Duration::ZERO, 10));
-        let measured = closed(&target, &Order::zipf(KEYS, 0.99, 1), &run).unwrap();
-        assert_eq!(measured.replies, 10);
-        assert!(measured.lost >= 2, "{measured:?}");
-    }
-
-    #[test]
-    fn a_stall_is_felt_by_every_request_that_came_due_in_it() {
-        let run = Open {
-            rate: 1000.0,
-            poisson: false,
-            spin: Duration::ZERO,
-            warm_up: Duration::ZERO,
-            measure: Duration::from_millis(50),
-            seed: 1,
+    /// Finds out which sockets are ready, and waits for one at most so many milliseconds.
+    /// [`next_ready`](Generator::next_ready) tells them one by one.
+    pub(super) fn look(&mut self, at_most_ms: u8) -> io::Result<()> {
+        self.events.resize(EVENTS, EpollEvent::empty());
+        let ready = match self.epoll.wait(&mut self.events, at_most_ms) {
+            Err(nix::Error::EINTR) => 0,
+            waited => waited?,
         };
-        // 3 ms for each of 49 requests that come every millisecond: the queue grows.
-        let target = target(serve(Duration::from_millis(3), 100));
-        let measured = open(&target, &Order::zipf(KEYS, 0.99, 1), &run).unwrap();
-        assert!(measured.replies >= 49, "{measured:?}");
-        assert!(measured.latency_us(0.99) > 80_000.0, "{}", measured.latency_us(0.99));
-        assert!(measured.latency_us(0.01) < 10_000.0);
+        self.events.truncate(ready);
+        Ok(())
+    }
+
+    /// The next socket that is ready. What waited to be written is written, and requests whose replies are complete
+    /// are added to `ended`.
+    pub(super) fn next_ready(&mut self, ended: &mut Vec<UnderWay>) -> io::Result<Option<usize>> {
+        let Some(event) = self.events.pop() else { return Ok(None) };
+        let (number, before) = (event.data() as usize, ended.len());
+        let channel = &mut self.channels[number];
+        if event.events().contains(EpollFlags::EPOLLOUT) && channel.flush()? {
+            self.watch(number, EpollFlags::EPOLLIN)?;
+        }
+        self.channels[number].receive(&self.layout, &mut self.buffer, ended)?;
+        self.under_way -= ended.len() - before;
+        Ok(Some(number))
+    }
+
+    /// Forgets what has been under way for too long, and tells `lost` its socket.
+    pub(super) fn give_up(&mut self, now: Instant, mut lost: impl FnMut(usize)) {
+        if self.transport != Transport::Udp || now < self.next_check {
+            return;
+        }
+        self.next_check = now + PATIENCE / 10;
+        for (number, channel) in self.channels.iter_mut().enumerate() {
+            let given_up = channel.give_up(now, PATIENCE);
+            self.under_way -= given_up;
+            (0..given_up).for_each(|_| lost(number));
+        }
+    }
+
+    fn watch(&self, channel: usize, flags: EpollFlags) -> io::Result<()> {
+        Ok(self.epoll.modify(&self.channels[channel], &mut EpollEvent::new(flags, channel as u64))?)
     }
 }

@@ -1,7 +1,4 @@
-//! Which keys there are, what they hold, and the order in which they are asked for.
-
-use super::zipf::Zipf;
-use crate::random::Random;
+//! Which keys there are, and what they hold.
 
 /// A set of keys with values of one size. Keys of sets with different value sizes differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,68 +18,23 @@ impl Keys {
         format!("v{:05}-{index:09}", self.value_bytes)
     }
 
-    /// The value of every key.
-    pub fn value(&self) -> Vec<u8> {
-        (0..self.value_bytes).map(|at| b'a' + (at % 26) as u8).collect()
-    }
-
-    /// Bytes of the whole reply to a `get` of one key that is there.
-    pub fn reply_bytes(&self) -> usize {
-        let head = format!("VALUE {} 0 {}\r\n", self.key(0), self.value_bytes);
-        head.len() + self.value_bytes + "\r\nEND\r\n".len()
-    }
-}
-
-/// An order of requests, drawn beforehand so that drawing costs nothing while measuring. It repeats.
-#[derive(Clone, Debug)]
-pub struct Order {
-    keys: Keys,
-    requests: Vec<String>,
-    indices: Vec<u32>,
-}
-
-/// Requests before the order repeats.
-const LENGTH: usize = 1 << 16;
-
-impl Order {
-    /// Keys by Zipf's law with that exponent, key 0 the most popular.
-    pub fn zipf(keys: Keys, exponent: f64, seed: u64) -> Self {
-        let (zipf, mut random) = (Zipf::new(keys.count, exponent), Random::new(seed));
-        let indices = (0..LENGTH).map(|_| zipf.draw(&mut random) as u32).collect();
-        let requests = (0..keys.count).map(|index| format!("get {}\r\n", keys.key(index))).collect();
-        Self { keys, requests, indices }
-    }
-
-    /// The keys it asks for.
-    pub fn keys(&self) -> Keys {
-        self.keys
-    }
-
-    /// The index of the key of request `number`, and the request.
-    pub(super) fn request(&self, number: u64) -> (usize, &str) {
-        let index = self.indices[number as usize % LENGTH] as usize;
-        (index, &self.requests[index])
+    /// The value of key `index`: the key, so that values can be told apart, and letters; or as much of that as fits.
+    pub fn value(&self, index: usize) -> Vec<u8> {
+        let letters = (0..self.value_bytes).map(|at| b'a' + (at % 26) as u8);
+        self.key(index).bytes().chain(letters).take(self.value_bytes).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Keys, Order};
+    use super::Keys;
 
     #[test]
-    fn keys_have_their_length() {
+    fn keys_and_values_have_their_length() {
         let keys = Keys { count: 10, value_bytes: 11 * 1024 };
         assert_eq!(keys.key(9).len(), Keys::KEY_BYTES);
-        assert_eq!(
-            Keys { count: 1, value_bytes: 2 }.reply_bytes(),
-            "VALUE v00002-000000000 0 2\r\nab\r\nEND\r\n".len()
-        );
-    }
-
-    #[test]
-    fn the_order_repeats() {
-        let order = Order::zipf(Keys { count: 100, value_bytes: 32 }, 0.99, 7);
-        assert_eq!(order.request(5), order.request(5 + (1 << 16)));
-        assert!(order.request(3).1.starts_with("get v00032-"));
+        assert_eq!(keys.value(9).len(), 11 * 1024);
+        assert!(keys.value(9).starts_with(b"v11264-000000009abc"));
+        assert_eq!(Keys { count: 1, value_bytes: 2 }.value(0), b"v0");
     }
 }

@@ -1,13 +1,14 @@
 //! What a generator measured.
 
 use hdrhistogram::Histogram;
+use std::fmt;
 use std::time::Duration;
 
 /// The longest latency told apart; longer ones count as this.
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// The outcome of one run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Measured {
     /// Replies to requests that left while it was measured.
     pub replies: u64,
@@ -42,5 +43,14 @@ impl Measured {
     /// The latency, in microseconds, that a share of `quantile` (0 to 1) of the requests did not exceed.
     pub fn latency_us(&self, quantile: f64) -> f64 {
         self.latency.value_at_quantile(quantile) as f64 / 1000.0
+    }
+}
+
+impl fmt::Debug for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("Measured");
+        text.field("replies", &self.replies).field("lost", &self.lost).field("late", &self.late);
+        text.field("elapsed", &self.elapsed).field("p50_us", &self.latency_us(0.5));
+        text.finish_non_exhaustive()
     }
 }

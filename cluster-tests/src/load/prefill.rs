@@ -12,11 +12,10 @@ use std::time::Duration;
 pub fn prefill(address: SocketAddrV4, keys: Keys) -> io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&address.into(), Duration::from_secs(2))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let value = keys.value();
     let mut batch = Vec::new();
     for index in 0..keys.count {
         write!(batch, "set {} 0 0 {} noreply\r\n", keys.key(index), keys.value_bytes)?;
-        batch.extend_from_slice(&value);
+        batch.extend_from_slice(&keys.value(index));
         batch.extend_from_slice(b"\r\n");
         if batch.len() > 1 << 16 {
             stream.write_all(&batch)?;

@@ -1,10 +1,9 @@
 //! Memory of the node.
 
 use std::error::Error;
-use std::time::Duration;
 
 use cluster_tests::bench::table::Table;
-use cluster_tests::load::{self, Closed, Order};
+use cluster_tests::load::{Closed, Order};
 use cluster_tests::rack::Rack;
 use serde::Serialize;
 
@@ -38,10 +37,9 @@ pub(crate) fn measure(plan: &Plan) -> Result<Memory, Box<dyn Error>> {
     let at_rest = resident(&rack)?;
     fill(&rack)?;
     let target = Arm::SwitchCached.target(&rack);
-    let run = Closed { outstanding: 64, warm_up: Duration::ZERO, measure: plan.times.throughput };
     for bytes in VALUE_BYTES {
         let order = Order::zipf(keys(bytes), 0.99, 3);
-        rack.client(0).run(|| load::closed(&target, &order, &run))?;
+        rack.client(0).run(|| Closed::open(&target, &order, 64))?.run(plan.times.throughput)?;
     }
     Ok(Memory { at_rest, at_load: resident(&rack)? })
 }

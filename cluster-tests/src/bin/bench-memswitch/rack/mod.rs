@@ -151,13 +151,10 @@ impl<'a> Bench<'a> {
     }
 
     fn throughput(&self, order: &Order, times: &Times) -> Result<Throughput, Box<dyn Error>> {
-        let closed = |measure| {
-            let run = Closed { outstanding: OUTSTANDING, warm_up: Duration::ZERO, measure };
-            self.client.run(|| load::closed(&self.target, order, &run))
-        };
-        closed(times.warm_up)?;
+        let mut load = self.client.run(|| Closed::open(&self.target, order, OUTSTANDING))?;
+        load.run(times.warm_up)?;
         let (answered, before) = (self.answered(), self.box_time());
-        let measured = closed(times.throughput)?;
+        let measured = load.run(times.throughput)?;
         let spent = before.zip(self.box_time()).map(|(before, after)| after.saturating_sub(before));
         let hit_share = answered.zip(self.answered()).map(|(before, after)| share(before, after));
         some_replies(&measured)?;
