@@ -5,7 +5,7 @@ FAST := $(CARGO_TARGET_DIR)/fast
 CARGO := cargo
 JSON ?=
 
-.PHONY: help setup run test check unit cluster rack top bench-memswitch fuzz clean-racks
+.PHONY: help setup run test check unit cluster rack top bench-memswitch bench-memcached fuzz clean-racks
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,6 +41,10 @@ top: ## Show live rates of the node on this machine.
 bench-memswitch: setup ## Capacity and latency beside testpmd, twemproxy and no middle box. JSON=FILE for scripts.
 	$(CARGO) build --release -p node -p cluster-tests
 	SMARTSWITCH_BIN=$(CARGO_TARGET_DIR)/release/smartswitch $(CARGO_TARGET_DIR)/release/bench-memswitch $(if $(JSON),--json $(JSON))
+
+bench-memcached: setup ## Cost and latency of a middle box for clients over TCP, beside twemproxy. JSON=FILE for scripts.
+	$(CARGO) build --release -p node -p cluster-tests
+	SMARTSWITCH_BIN=$(CARGO_TARGET_DIR)/release/smartswitch $(CARGO_TARGET_DIR)/release/bench-memcached $(if $(JSON),--json $(JSON))
 
 fuzz: ## Fuzz every parser for SECONDS each (60 unless told). Needs a nightly toolchain and cargo-fuzz.
 	@ops/fuzz $(or $(SECONDS_EACH),60)

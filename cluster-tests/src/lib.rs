@@ -17,7 +17,9 @@
 //! | [`wire`] | frames made by hand, injected and captured |
 //! | [`linearizability`] | histories of concurrent commands and the check that one register per key explains them |
 //! | [`load`] | load generators: open and closed loop, UDP and TCP |
+//! | [`loopback`] | programs that serve on the loopback interface |
 //! | [`random`] | a small seeded generator |
+//! | [`scratch`] | a directory that goes when it is no longer needed |
 //! | [`wait`] | waiting for a condition, with a deadline |
 
 pub mod admin;
@@ -27,9 +29,11 @@ pub mod config;
 pub mod error;
 pub mod linearizability;
 pub mod load;
+pub mod loopback;
 pub mod memcached;
 pub mod rack;
 pub mod random;
+pub mod scratch;
 pub mod wait;
 pub mod wire;
 

@@ -13,6 +13,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("memcached", "memcached"),
     ("memccapable", "libmemcached-tools"),
     ("iperf3", "iperf3"),
+    ("setpriv", "util-linux"),
     ("nutcracker", "nutcracker"),
     ("tcpdump", "tcpdump"),
     ("ping", "iputils-ping"),

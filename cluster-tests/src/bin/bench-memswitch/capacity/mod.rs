@@ -14,6 +14,7 @@ use clap::ValueEnum;
 use cluster_tests::bench::progress::Progress;
 use cluster_tests::bench::spread::Spread;
 use cluster_tests::bench::table::Table;
+use cluster_tests::scratch::Scratch;
 use serde::Serialize;
 
 use crate::Plan;
@@ -76,10 +77,11 @@ fn scenarios() -> Vec<Scenario> {
 /// # Errors
 /// What the first process that failed says.
 pub(crate) fn measure(plan: &Plan, progress: &Progress) -> Result<Capacity, Box<dyn Error>> {
-    let scratch = Scratch::new()?;
+    let scratch = Scratch::new("bench-memswitch")?;
     let scenarios = scenarios();
     let bar = progress.bar("capacity", (plan.rounds * (scenarios.len() + 1)) as u64);
-    let files = scenarios.iter().map(|scenario| scratch.frames(scenario)).collect::<Result<Vec<_>, _>>()?;
+    let files =
+        scenarios.iter().map(|scenario| capture(scratch.path(), scenario)).collect::<Result<Vec<_>, _>>()?;
     let mut macswap = Vec::new();
     let mut results: Vec<Vec<WorkerResult>> = scenarios.iter().map(|_| Vec::new()).collect();
     for _ in 0..plan.rounds {
@@ -121,30 +123,12 @@ fn summarize(scenarios: &[Scenario], results: &[Vec<WorkerResult>], macswap: Vec
     Some(Capacity { redirect_mpps, hit_mpps, macswap_mpps, all })
 }
 
-/// A directory that goes with this.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("bench-memswitch-{}", std::process::id()));
-        std::fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-
-    /// A capture file with the packets of `scenario`.
-    fn frames(&self, scenario: &Scenario) -> Result<PathBuf, Box<dyn Error>> {
-        let mode =
-            scenario.mode.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-        let path = self.0.join(format!("{mode}-{}.pcap", scenario.value_bytes));
-        write_pcap(&path, scenario)?;
-        Ok(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// A capture file in `directory` with the packets of `scenario`.
+fn capture(directory: &Path, scenario: &Scenario) -> Result<PathBuf, Box<dyn Error>> {
+    let mode = scenario.mode.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let path = directory.join(format!("{mode}-{}.pcap", scenario.value_bytes));
+    write_pcap(&path, scenario)?;
+    Ok(path)
 }
 
 /// Writes the packets of `scenario` to `path`, for whoever wants to profile the worker by hand.

@@ -1,0 +1,115 @@
+//! Programs that serve on the loopback interface, without namespaces and without root.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::RackError;
+use crate::memcached::TcpClient;
+use crate::rack::{Process, find_program};
+
+const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A program that listens on a TCP port of the loopback interface. It is killed when this is dropped, and when the
+/// thread that started it ends.
+#[derive(Debug)]
+pub struct Service {
+    address: SocketAddrV4,
+    process: Process,
+}
+
+impl Service {
+    /// Starts `program`, which is told to listen on `address`, with its output in `directory`, and waits until it
+    /// accepts a connection.
+    ///
+    /// # Errors
+    /// [`RackError::Missing`], or that it does not start; with its log.
+    pub fn start(
+        name: &str,
+        directory: &Path,
+        address: SocketAddrV4,
+        program: &Path,
+        arguments: &[&str],
+    ) -> Result<Self, RackError> {
+        let mut command = Command::new(find_program("setpriv")?);
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(arguments);
+        let mut process = Process::start(name, directory, &mut command)?;
+        process.wait_ready("a connection", START_DEADLINE, |_| {
+            TcpStream::connect_timeout(&address.into(), Duration::from_millis(100)).is_ok()
+        })?;
+        Ok(Self { address, process })
+    }
+
+    /// An empty memcached of one thread, 1 GiB and at most 4096 connections.
+    ///
+    /// # Errors
+    /// As [`start`](Service::start).
+    pub fn memcached(name: &str, directory: &Path) -> Result<Self, RackError> {
+        let address = free_address()?;
+        let port = address.port().to_string();
+        // Another user than root would lose the signal of its parent's death.
+        let arguments = ["-u", "root", "-l", "127.0.0.1", "-p", &port, "-t", "1", "-m", "1024", "-c", "4096"];
+        Self::start(name, directory, address, &find_program("memcached")?, &arguments)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddrV4 {
+        self.address
+    }
+
+    /// Its process id.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// A number out of its `stats`, such as `cmd_get`; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// [`RackError::Io`] if it does not answer within two seconds.
+    pub fn stat(&self, name: &str) -> Result<Option<u64>, RackError> {
+        let ask = || TcpClient::connect(self.address)?.ask(b"stats\r\n", |reply| reply.ends_with(b"END\r\n"));
+        let stats = ask().map_err(RackError::io(format!("ask {} for its stats", self.address)))?;
+        let prefix = format!("STAT {name} ");
+        let stats = String::from_utf8_lossy(&stats);
+        Ok(stats.lines().find_map(|line| line.strip_prefix(&prefix)?.trim().parse().ok()))
+    }
+}
+
+/// An address of the loopback interface that nobody listens on now.
+///
+/// # Errors
+/// [`RackError::Io`] if there is none.
+pub fn free_address() -> Result<SocketAddrV4, RackError> {
+    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    match bound.map_err(RackError::io("find a free port on 127.0.0.1"))? {
+        SocketAddr::V4(address) => Ok(address),
+        SocketAddr::V6(address) => unreachable!("{address} is what an IPv4 socket was bound to"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn a_server_runs_as_long_as_it_is_wanted() {
+        let scratch = Scratch::new("loopback").unwrap();
+        let server = Service::memcached("mc1", scratch.path()).unwrap();
+        assert_eq!(server.stat("cmd_get").unwrap(), Some(0));
+        assert_eq!(server.stat("no_such").unwrap(), None);
+        let address = server.address();
+        drop(server);
+        assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn a_program_that_ends_is_told_with_its_log() {
+        let scratch = Scratch::new("ends").unwrap();
+        let program = find_program("memcached").unwrap();
+        let arguments = ["--no-such-option"];
+        let error = Service::start("mc1", scratch.path(), free_address().unwrap(), &program, &arguments);
+        assert!(error.unwrap_err().to_string().contains("no-such-option"));
+    }
+}
