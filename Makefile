@@ -5,7 +5,7 @@ FAST := $(CARGO_TARGET_DIR)/fast
 CARGO := cargo
 JSON ?=
 
-.PHONY: help setup run test check unit cluster rack top bench-memswitch bench-memcached fuzz clean-racks
+.PHONY: help setup setup-clients run test check unit cluster rack top bench-memswitch bench-memcached fuzz clean-racks
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -16,7 +16,10 @@ setup: ## Install what is missing (Debian packages, cargo-deny). Needs root only
 run: setup ## Build and run the embedded default in the foreground: memcached on 127.0.0.1:11211.
 	$(CARGO) run --release -p node -- run
 
-test: setup check unit cluster ## Everything: format, lints, licenses, unit tests, racks of real parts.
+setup-clients: ## The same, and the clients that are tested against the node (Go, Java, Perl, PHP, Python).
+	@ops/setup clients
+
+test: setup-clients check unit cluster ## Everything: format, lints, licenses, unit tests, racks of real parts.
 
 check: ## Format, clippy, licenses and bans.
 	$(CARGO) fmt --check

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// The Debian package of each program a rack may use.
+/// The Debian package of each program that tests may use.
 const PACKAGES: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("bridge", "iproute2"),
@@ -18,6 +18,11 @@ const PACKAGES: &[(&str, &str)] = &[
     ("tcpdump", "tcpdump"),
     ("ping", "iputils-ping"),
     ("dpdk-testpmd", "dpdk-dev"),
+    ("go", "golang-go"),
+    ("java", "default-jdk-headless"),
+    ("/usr/bin/perl", "perl"),
+    ("/usr/bin/php", "php-cli"),
+    ("/usr/bin/python3", "python3"),
 ];
 
 /// Where `program` is.
