@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::Target;
-use super::generator::{Generator, PATIENCE};
+use super::generator::{Generator, LOOK_MS};
 use super::measured::Measured;
 use super::order::Order;
 
@@ -55,7 +55,7 @@ impl<'a> Closed<'a> {
         let (until, mut now) = (start + length, start);
         self.top_up(now)?;
         while now < until {
-            self.generator.look(PATIENCE.as_millis() as u8 / 10)?;
+            self.generator.look(LOOK_MS)?;
             while let Some(socket) = self.generator.next_ready(&mut ended)? {
                 now = Instant::now();
                 for request in ended.drain(..) {
@@ -83,7 +83,7 @@ impl<'a> Closed<'a> {
     pub fn finish(mut self) -> io::Result<usize> {
         let (deadline, mut ended) = (Instant::now() + self.generator.patience(), Vec::new());
         while self.generator.under_way() > 0 && Instant::now() < deadline {
-            self.generator.look(PATIENCE.as_millis() as u8 / 10)?;
+            self.generator.look(LOOK_MS)?;
             while self.generator.next_ready(&mut ended)?.is_some() {}
         }
         Ok(self.generator.under_way())

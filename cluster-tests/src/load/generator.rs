@@ -14,7 +14,9 @@ use super::reply::Layout;
 use super::{Target, Transport};
 
 /// After this long a request over UDP counts as lost.
-pub(super) const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_millis(250);
+/// So often what is lost is looked for.
+pub(super) const LOOK_MS: u8 = 25;
 /// After this long without a reply a connection has stalled.
 const TCP_PATIENCE: Duration = Duration::from_secs(5);
 /// Sockets that one look at all of them finds ready, at most.
@@ -140,7 +142,7 @@ impl<'a> Generator<'a> {
         if self.transport != Transport::Udp || now < self.next_check {
             return;
         }
-        self.next_check = now + PATIENCE / 10;
+        self.next_check = now + Duration::from_millis(LOOK_MS.into());
         for (number, channel) in self.channels.iter_mut().enumerate() {
             let given_up = channel.give_up(now, PATIENCE);
             self.under_way -= given_up;
