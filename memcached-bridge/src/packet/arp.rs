@@ -1,74 +1,15 @@
-//! ARP for the addresses that the node answers to, and other packets that are no plain UDP.
+//! ARP for the addresses that the node answers to.
 
-use fabric::function::{Burst, Context, Verdict};
+use fabric::function::{Burst, Verdict};
 use fabric::io::PacketBuf;
+use fabric::packet::Headers;
 use fabric::packet::arp::{self, Arp, Operation};
-use fabric::packet::ipv4::Ipv4;
-use fabric::packet::{Headers, Network, Transport, udp};
 
-use super::request::client;
-use super::{MemcachedSwitch, Owner};
-use crate::coherence::PoolView;
-
-const ARP: [u8; 2] = [0x08, 0x06];
+use super::MemcachedSwitch;
 
 impl<P: PacketBuf> MemcachedSwitch<P> {
-    /// Whether a packet that is no plain UDP needs a longer look: if it is ARP, for the node, or touches a server.
-    pub(super) fn odd_owner(&self, frame: &[u8]) -> Option<Owner> {
-        let head = frame.first_chunk::<18>()?;
-        let is_arp = head[12..14] == ARP || head[16..18] == ARP;
-        let for_node = head[..6] == self.pool().node.mac.0;
-        (is_arp || for_node || self.touches_server(frame)).then_some(Owner::Odd)
-    }
-
-    pub(super) fn odd(
-        &mut self,
-        slot: usize,
-        burst: &mut Burst<P>,
-        view: &PoolView,
-        context: &mut dyn Context<P>,
-    ) {
-        let Some(packet) = burst.undecided(slot) else { return };
-        let reaches_server = self.touches_server(packet.bytes());
-        let Ok(headers) = Headers::parse(packet.bytes()) else {
-            // The server may understand what the node does not.
-            return if reaches_server {
-                self.direct(context.now())
-            };
-        };
-        match &headers.network {
-            Network::Arp(request) => self.arp(slot, &headers, request, burst),
-            Network::Ipv4(ipv4) if self.is_request_piece(&headers, ipv4) => {
-                self.piece(slot, &headers, burst, view, context);
-            }
-            Network::Ipv4(_) | Network::Ipv6(_) if reaches_server && self.is_service(&headers) => {
-                self.direct(context.now());
-            }
-            _ => {}
-        }
-    }
-
-    fn is_request_piece(&self, headers: &Headers, ipv4: &Ipv4) -> bool {
-        let at = self.state.address();
-        headers.vlan.unwrap_or(0) == at.vlan
-            && u32::from(ipv4.dst) == at.vip
-            && ipv4.protocol == udp::PROTOCOL
-    }
-
-    /// Whether a packet goes to or from the service port of a server, or may, being a fragment.
-    fn is_service(&self, headers: &Headers) -> bool {
-        let service = self.state.address().service_port;
-        match &headers.transport {
-            Transport::Udp(udp) => udp.src_port == service || udp.dst_port == service,
-            Transport::Tcp(tcp) => {
-                (tcp.src_port == service || tcp.dst_port == service) && !tcp.payload.is_empty()
-            }
-            Transport::Fragment => true,
-            Transport::Other => false,
-        }
-    }
-
-    fn arp(&mut self, slot: usize, headers: &Headers, request: &Arp, burst: &mut Burst<P>) {
+    /// Answers a request for the virtual address, or for the node's own if the host kernel does not.
+    pub(super) fn arp(&mut self, slot: usize, headers: &Headers, request: &Arp, burst: &mut Burst<P>) {
         let node = self.pool().node;
         let ours =
             request.target == self.pool().vip || (request.target == node.ip && !node.kernel_answers_arp);
@@ -80,27 +21,5 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         arp::reply_in_place(packet.bytes_mut(), headers.l3_offset, request, node.mac);
         burst.decide(slot, Verdict::Reply);
         self.counters.arp_replies += 1;
-    }
-
-    /// A request to the virtual address with IP options, or a fragment of one.
-    fn piece(
-        &mut self,
-        slot: usize,
-        headers: &Headers,
-        burst: &mut Burst<P>,
-        view: &PoolView,
-        context: &mut dyn Context<P>,
-    ) {
-        match &headers.transport {
-            Transport::Fragment => self.fragment(slot, headers, burst, view, context),
-            Transport::Udp(udp) if udp.dst_port == self.state.address().service_port => {
-                let Some(packet) = burst.take(slot) else { return };
-                let Network::Ipv4(ipv4) = headers.network else { return };
-                let from = client(packet.bytes(), u32::from(ipv4.src), udp.src_port);
-                let valid = headers.transport_checksum_ok(packet.bytes());
-                self.datagram(from, packet, (udp.payload.start, udp.payload.end), valid, view, context);
-            }
-            _ => {}
-        }
     }
 }

@@ -11,11 +11,11 @@
 //!                         ├─ other request ──► read all its commands              (request)
 //!                         │     ├─ one server: write-class ones begin, redirect
 //!                         │     └─ several:    ask each, merge                    (gather)
-//!                         ├─ fragment, or one of several datagrams: hold          (pieces, datagrams)
+//!                         ├─ fragment, or one of several datagrams: hold          (odd, pieces, datagrams)
 //!                         ├─ reply to a client ─► ends its write                  (reply)
 //!                         ├─ reply to the node ─► fill, part, probe               (upstream, answered)
 //!                         ├─ straight to or from a server ─► void the cache       (direct)
-//!                         └─ ARP for the virtual address ─► answer                (arp)
+//!                         └─ ARP for the virtual address ─► answer                (odd, arp)
 //! ```
 //!
 //! One instance per pool and worker. What the workers share is in [`PoolState`]: the epochs and writes in flight
@@ -37,6 +37,7 @@ mod fill;
 mod gather;
 mod hot_path;
 pub mod members;
+mod odd;
 mod pieces;
 pub mod pool;
 mod probe;
