@@ -68,6 +68,8 @@ fabric::counters! {
         drop_fragment_overlap,
         /// Fragments that are malformed in another way, or too many.
         drop_fragment_malformed,
+        /// Fragments of datagrams whose UDP checksum is wrong once they are whole.
+        drop_fragment_bad_checksum,
         /// Fragments of datagrams that never became whole, or made room for newer ones.
         drop_fragment_expired,
         /// Datagrams of requests that contradict each other.

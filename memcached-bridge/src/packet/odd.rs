@@ -5,7 +5,7 @@
 
 use fabric::function::{Burst, Context};
 use fabric::io::PacketBuf;
-use fabric::packet::ipv4::Ipv4;
+use fabric::packet::ipv4::{Ipv4, header_checksum_ok};
 use fabric::packet::{Headers, Network, Transport, udp};
 
 use super::request::client;
@@ -79,6 +79,11 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         view: &PoolView,
         context: &mut dyn Context<P>,
     ) {
+        let Some(packet) = burst.undecided(slot) else { return };
+        if !header_checksum_ok(&packet.bytes()[headers.l3_offset..]) {
+            self.counters.drop_bad_checksum += 1;
+            return Self::drop_slot(burst, slot);
+        }
         match &headers.transport {
             Transport::Fragment => self.fragment(slot, headers, burst, view, context),
             Transport::Udp(udp) if udp.dst_port == self.state.address().service_port => {

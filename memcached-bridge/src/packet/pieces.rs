@@ -8,6 +8,8 @@ use std::time::Duration;
 use fabric::fragments::{FragmentError, FragmentLimits, Offer};
 use fabric::function::{Burst, Context};
 use fabric::io::PacketBuf;
+use fabric::packet::checksum::pseudo_v4;
+use fabric::packet::ipv4::Ipv4;
 use fabric::packet::udp::{self, Udp};
 use fabric::packet::{Headers, Network};
 use fabric::time::Nanos;
@@ -62,7 +64,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
 
     /// A datagram that came in fragments: its IP payload is in `self.payload`, its packets are in `self.packets`.
     fn defragmented(&mut self, headers: &Headers, view: &PoolView, context: &mut dyn Context<P>) {
-        let Network::Ipv4(ipv4) = headers.network else { return self.packets.clear() };
+        let Network::Ipv4(ipv4) = &headers.network else { return self.packets.clear() };
         let header = Udp::parse(&self.payload, 0..self.payload.len()).ok();
         let Some(udp) = header else {
             self.counters.drop_fragment_malformed += self.packets.len() as u64;
@@ -71,6 +73,10 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         if udp.dst_port != self.state.address().service_port {
             // None of the pool's: it goes on unharmed.
             return self.packets.drain(..).for_each(|packet| context.emit(packet));
+        }
+        if !checksum_ok(&udp, ipv4, &self.payload) {
+            self.counters.drop_fragment_bad_checksum += self.packets.len() as u64;
+            return self.packets.clear();
         }
         let Some((frame, _)) = Frame::parse(&self.payload[udp.payload.clone()]) else {
             self.counters.drop_bad_frame += 1;
@@ -99,6 +105,13 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         self.counters.drop_fragment_expired += expired;
         self.counters.drop_datagram_expired += self.datagrams.expire(now) as u64;
     }
+}
+
+/// Whether the UDP checksum over `payload`, a datagram put together, is right or absent.
+fn checksum_ok(udp: &Udp, ipv4: &Ipv4, payload: &[u8]) -> bool {
+    let datagram = &payload[udp.datagram()];
+    let pseudo = pseudo_v4(ipv4.src, ipv4.dst, udp::PROTOCOL, datagram.len() as u16);
+    udp.checksum == 0 || pseudo.then_bytes(datagram).value() == 0xffff
 }
 
 fn count(counters: &mut super::PoolCounters, reason: FragmentError) {

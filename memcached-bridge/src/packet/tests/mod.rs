@@ -2,6 +2,7 @@
 
 mod gathering;
 mod hits;
+mod pieces;
 mod redirects;
 mod rig;
 mod writes;

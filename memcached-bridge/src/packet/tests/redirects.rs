@@ -106,26 +106,6 @@ fn a_request_of_several_datagrams_goes_on_whole_once_it_is_whole() {
     assert_eq!(rig.counter("writes"), 1);
 }
 
-/// The fragments of a request frame, each with at most `size` bytes of IP payload (a multiple of eight).
-fn fragments(frame: &[u8], size: usize) -> Vec<Vec<u8>> {
-    let (headers, payload) = frame.split_at(34);
-    let count = payload.len().div_ceil(size);
-    payload
-        .chunks(size)
-        .enumerate()
-        .map(|(index, chunk)| {
-            let mut fragment = [headers, chunk].concat();
-            let more = u16::from(index + 1 < count) << 13;
-            fragment[16..18].copy_from_slice(&(20 + chunk.len() as u16).to_be_bytes());
-            fragment[20..22].copy_from_slice(&(more | (index * size / 8) as u16).to_be_bytes());
-            fragment[24..26].copy_from_slice(&[0, 0]);
-            let sum = fabric::packet::checksum::Sum::of(&fragment[14..34]).checksum();
-            fragment[24..26].copy_from_slice(&sum.to_be_bytes());
-            fragment
-        })
-        .collect()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

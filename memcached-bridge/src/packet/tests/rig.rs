@@ -232,10 +232,36 @@ pub(super) fn request_from(ip: Ipv4Addr, port: u16, frame: Frame, body: &[u8]) -
     datagram(&spec, frame, body)
 }
 
-fn datagram(spec: &Udp4Spec, frame: Frame, body: &[u8]) -> Vec<u8> {
+pub(super) fn datagram(spec: &Udp4Spec, frame: Frame, body: &[u8]) -> Vec<u8> {
     let payload = [&frame.to_bytes()[..], body].concat();
     let mut bytes = vec![0; spec.headers_len()];
     udp4::write_headers(&mut bytes, spec, payload.len(), Sum::of(&payload));
     bytes.extend(payload);
     bytes
+}
+
+/// Puts the right checksum into the IPv4 header of an untagged frame.
+pub(super) fn write_header_checksum(frame: &mut [u8]) {
+    let header = 14..14 + usize::from(frame[14] & 0xf) * 4;
+    frame[24..26].fill(0);
+    let sum = Sum::of(&frame[header]).checksum();
+    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// The fragments of an untagged frame, each with at most `size` bytes of IP payload (a multiple of eight).
+pub(super) fn fragments(frame: &[u8], size: usize) -> Vec<Vec<u8>> {
+    let (headers, payload) = frame.split_at(34);
+    let count = payload.len().div_ceil(size);
+    payload
+        .chunks(size)
+        .enumerate()
+        .map(|(index, chunk)| {
+            let mut fragment = [headers, chunk].concat();
+            let more = u16::from(index + 1 < count) << 13;
+            fragment[16..18].copy_from_slice(&(20 + chunk.len() as u16).to_be_bytes());
+            fragment[20..22].copy_from_slice(&(more | (index * size / 8) as u16).to_be_bytes());
+            write_header_checksum(&mut fragment);
+            fragment
+        })
+        .collect()
 }

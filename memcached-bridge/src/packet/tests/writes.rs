@@ -147,8 +147,7 @@ fn traffic_straight_to_a_server_voids_the_cache() {
     frame.extend([8, 0, 0x45, 0, 0, 43, 0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 11]);
     frame.extend([0x9c, 0x40, 0x2b, 0xcb, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 1, 0, 0, 0, 0, 0]);
     frame.extend(b"set");
-    let sum = fabric::packet::checksum::Sum::of(&frame[14..34]).checksum();
-    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    write_header_checksum(&mut frame);
     rig.arrive(CLIENTS, &frame);
     assert_eq!(rig.sent_raw(server_port(0)), [frame], "switched unharmed");
     assert_eq!(rig.counter("direct_frames"), 1);
