@@ -42,7 +42,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
             return context.hand_over(worker, packet);
         }
         let bytes = packet.bytes();
-        if !bytes[6..].first_chunk().is_some_and(|mac| self.state.is_server(mac)) {
+        if !self.from_server(bytes) {
             return self.counters.drop_forged_reply += 1;
         }
         if !udp.checksums_ok(bytes) {

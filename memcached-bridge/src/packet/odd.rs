@@ -5,22 +5,33 @@
 
 use fabric::function::{Burst, Context};
 use fabric::io::PacketBuf;
+use fabric::packet::ethernet::Ethernet;
 use fabric::packet::ipv4::{Ipv4, header_checksum_ok};
-use fabric::packet::{Headers, Network, Transport, udp};
+use fabric::packet::{EtherType, Headers, Network, Transport, udp};
 
 use super::request::client;
 use super::{MemcachedSwitch, Owner};
 use crate::coherence::PoolView;
 
 const ARP: [u8; 2] = [0x08, 0x06];
+/// Where an IPv4 header names the source.
+const SOURCE_OFFSET: usize = 12;
 
 impl<P: PacketBuf> MemcachedSwitch<P> {
-    /// Whether a packet that is no plain UDP needs a longer look: if it is ARP, for the node, or touches a server.
+    /// Whether a packet that is no plain UDP needs a longer look: if it is ARP, for the node, touches a server, or claims
+    /// to come from the virtual address.
     pub(super) fn odd_owner(&self, frame: &[u8]) -> Option<Owner> {
         let head = frame.first_chunk::<18>()?;
         let is_arp = head[12..14] == ARP || head[16..18] == ARP;
         let for_node = head[..6] == self.pool().node.mac.0;
-        (is_arp || for_node || self.touches_server(frame)).then_some(Owner::Odd)
+        (is_arp || for_node || self.touches_server(frame) || self.claims_vip(frame)).then_some(Owner::Odd)
+    }
+
+    /// Whether `frame` names the virtual address as its IPv4 source.
+    fn claims_vip(&self, frame: &[u8]) -> bool {
+        let Ok(ethernet) = Ethernet::parse(frame) else { return false };
+        let source = frame.get(ethernet.l3_offset + SOURCE_OFFSET..).and_then(<[u8]>::first_chunk);
+        ethernet.ethertype == EtherType::IPV4 && source == Some(&self.state.address().vip.to_be_bytes())
     }
 
     pub(super) fn odd(
@@ -43,6 +54,10 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
             Network::Ipv4(ipv4) if self.is_request_piece(&headers, ipv4) => {
                 self.piece(slot, &headers, burst, view, context);
             }
+            Network::Ipv4(ipv4) if self.is_forged_reply(&headers, ipv4, packet.bytes()) => {
+                self.counters.drop_forged_reply += 1;
+                Self::drop_slot(burst, slot);
+            }
             Network::Ipv4(_) | Network::Ipv6(_) if reaches_server && self.is_service(&headers) => {
                 self.direct(context.now());
             }
@@ -55,6 +70,18 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         headers.vlan.unwrap_or(0) == at.vlan
             && u32::from(ipv4.dst) == at.vip
             && ipv4.protocol == udp::PROTOCOL
+    }
+
+    /// Whether a packet that no server sent is a reply from the virtual address, or may be, being a fragment.
+    fn is_forged_reply(&self, headers: &Headers, ipv4: &Ipv4, frame: &[u8]) -> bool {
+        let at = self.state.address();
+        let is_reply = match &headers.transport {
+            Transport::Udp(udp) => udp.src_port == at.service_port,
+            Transport::Fragment => ipv4.protocol == udp::PROTOCOL,
+            Transport::Tcp(_) | Transport::Other => false,
+        };
+        let of_pool = headers.vlan.unwrap_or(0) == at.vlan && u32::from(ipv4.src) == at.vip;
+        is_reply && of_pool && !self.from_server(frame)
     }
 
     /// Whether a packet goes to or from the service port of a server, or may, being a fragment.

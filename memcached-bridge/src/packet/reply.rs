@@ -15,7 +15,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
     pub(super) fn reply(&mut self, slot: usize, udp: Udp4, burst: &mut Burst<P>) {
         let Some(packet) = burst.undecided(slot) else { return };
         let bytes = packet.bytes();
-        if !bytes[6..].first_chunk().is_some_and(|mac| self.state.is_server(mac)) {
+        if !self.from_server(bytes) {
             self.counters.drop_forged_reply += 1;
             return Self::drop_slot(burst, slot);
         }
@@ -33,6 +33,11 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
                 false => {}
             }
         }
+    }
+
+    /// Whether `frame` comes from a server of the pool. Who else speaks for the virtual address forges.
+    pub(super) fn from_server(&self, frame: &[u8]) -> bool {
+        frame[6..].first_chunk().is_some_and(|mac| self.state.is_server(mac))
     }
 
     /// Ends write `id`, whose reply has come. If nobody waits for it, it was given up before: nothing cached can be

@@ -1,5 +1,8 @@
 //! Requests and replies that are no plain UDP packets: in fragments, with IP options, oddly tagged.
 
+use fabric::packet::MacAddr;
+use fabric::packet::udp4::Udp4Spec;
+
 use super::rig::*;
 use crate::protocol::udp::Frame;
 
@@ -62,4 +65,65 @@ fn with_options(frame: &[u8]) -> Vec<u8> {
     frame[16..18].copy_from_slice(&total_len.to_be_bytes());
     write_header_checksum(&mut frame);
     frame
+}
+
+/// A station behind the first server's port that is no server.
+const IMPOSTOR: MacAddr = MacAddr([2, 0, 0, 0, 9, 9]);
+
+/// A reply to the client from the virtual address, sent by the station `src_mac`.
+fn reply_from(src_mac: MacAddr, src_port: u16) -> Vec<u8> {
+    let spec = Udp4Spec {
+        dst_mac: CLIENT_MAC,
+        src_mac,
+        vlan: 0,
+        src: VIP.into(),
+        dst: CLIENT.into(),
+        src_port,
+        dst_port: CLIENT_PORT,
+        ttl: 64,
+        id: 0,
+    };
+    datagram(&spec, Frame::single(3), b"VALUE k 0 16\r\n0123456789abcdef\r\nEND\r\n")
+}
+
+/// All forms of a reply that are no plain UDP packets.
+fn odd_forms(reply: &[u8]) -> Vec<Vec<u8>> {
+    let mut trailed = [reply, &[0; 4]].concat();
+    let total_len = (trailed.len() - 14) as u16;
+    trailed[16..18].copy_from_slice(&total_len.to_be_bytes());
+    write_header_checksum(&mut trailed);
+    let priority_tags = [0x81, 0, 0x20, 0, 0x81, 0, 0, 0];
+    let tagged = [&reply[..12], &priority_tags, &reply[12..]].concat();
+    let mut forms = fragments(reply, 24);
+    forms.extend([with_options(reply), trailed, tagged]);
+    forms
+}
+
+#[test]
+fn replies_of_others_than_servers_are_dropped_in_every_form() {
+    let mut rig = Rig::new(1, true);
+    for (count, frame) in (1..).zip(odd_forms(&reply_from(IMPOSTOR, SERVICE))) {
+        rig.arrive(server_port(0), &frame);
+        assert!(rig.sent_raw(CLIENTS).is_empty(), "{frame:x?}");
+        assert_eq!(rig.counter("drop_forged_reply"), count, "{frame:x?}");
+    }
+    assert_eq!(rig.worker.io().pool().in_use(), 0);
+}
+
+#[test]
+fn replies_of_servers_pass_in_every_form() {
+    let mut rig = Rig::new(1, true);
+    for frame in odd_forms(&reply_from(server_mac(0), SERVICE)) {
+        rig.arrive(server_port(0), &frame);
+        assert_eq!(rig.sent_raw(CLIENTS), [frame]);
+    }
+    assert_eq!(rig.counter("drop_forged_reply"), 0);
+}
+
+#[test]
+fn what_comes_from_the_virtual_address_by_another_port_passes() {
+    let mut rig = Rig::new(1, true);
+    let frame = with_options(&reply_from(IMPOSTOR, 53));
+    rig.arrive(server_port(0), &frame);
+    assert_eq!(rig.sent_raw(CLIENTS), [frame]);
 }
