@@ -51,8 +51,6 @@ pub struct Dataplane {
     pub huge_pages: &'static str,
     /// Memory for DPDK, in MiB.
     pub memory_mib: u32,
-    /// Packet buffers; the node asks for 4096 for each port.
-    pub packet_buffers: u32,
     /// Largest IP packet, in bytes.
     pub mtu: u16,
     /// `backoff` or `poll`.

@@ -215,7 +215,6 @@ impl RackBuilder {
                 cores: vec![1],
                 huge_pages: "auto",
                 memory_mib: 256,
-                packet_buffers: 4096 * (ports.len() as u32 + 1).max(4),
                 mtu: self.mtu,
                 idle: "backoff",
                 host_interface: None,

@@ -15,6 +15,8 @@ use crate::protocol::udp::Frame;
 const REQUESTS: usize = 32;
 /// Datagrams of one request at most: 64 of 1400 bytes hold what one UDP datagram could.
 pub(super) const MAX_DATAGRAMS: usize = 64;
+/// Packets held by one worker at most.
+pub(super) const MAX_HELD: usize = REQUESTS * MAX_DATAGRAMS;
 /// How long a request is held for the rest of it.
 const PATIENCE: Duration = Duration::from_millis(500);
 

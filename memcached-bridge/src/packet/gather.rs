@@ -18,7 +18,7 @@ const MAX_PIECES: usize = 512;
 /// Gathered requests under way on one worker at most.
 const GATHERS: usize = 128;
 /// Reply datagrams held by one worker at most: what bounds the packet buffers that gathering can pin.
-const MAX_HELD: usize = 4096;
+pub(super) const MAX_HELD: usize = 4096;
 
 const END: &[u8] = b"END\r\n";
 

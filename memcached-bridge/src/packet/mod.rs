@@ -61,6 +61,7 @@ use fabric::packet::udp4::Udp4;
 
 pub use counters::PoolCounters;
 pub use state::{PoolState, SHOWN_HOT_KEYS, WorkerStatus};
+pub use wire::REPLY_PACKET_BYTES;
 
 use crate::coherence::PoolView;
 use crate::hashing::Ring;
@@ -74,6 +75,10 @@ use upstream::Upstream;
 
 /// The time in which requests for a key are counted to tell whether it is hot.
 pub const HOT_WINDOW: Duration = Duration::from_secs(1);
+
+/// Packets that a pool holds on one worker at most: fragments, datagrams of requests of several, parts of gathered
+/// requests.
+pub const HELD_PACKETS: usize = pieces::FRAGMENT_LIMITS.packets + datagrams::MAX_HELD + gather::MAX_HELD;
 
 /// The network function of one pool on one worker.
 pub struct MemcachedSwitch<P> {

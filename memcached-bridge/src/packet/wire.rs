@@ -4,15 +4,20 @@ use fabric::function::Context;
 use fabric::io::PacketBuf;
 use fabric::packet::checksum::Sum;
 use fabric::packet::ethernet::MacAddr;
-use fabric::packet::udp4::{self, TTL, Udp4Spec};
+use fabric::packet::udp4::{self, IP_AND_UDP, TTL, Udp4Spec};
 
 use super::MemcachedSwitch;
 use super::upstream::RequestId;
 use crate::hashing::MemberIndex;
 use crate::protocol::udp::{FRAME_LEN, Frame};
 
-/// memcached bytes of one reply datagram: what memcached itself puts into one (1400 with the frame).
-pub(super) const BODY: usize = 1400 - FRAME_LEN;
+/// The UDP payload of a full reply datagram: as long as memcached's own, so that clients need no larger buffers.
+const DATAGRAM: usize = 1400;
+/// memcached bytes of one reply datagram.
+pub(super) const BODY: usize = DATAGRAM - FRAME_LEN;
+/// The IP packet of a full reply datagram, memcached's or the node's. Over a smaller MTU a server's replies come in
+/// fragments, which do not say which write they acknowledge, and the node's own do not pass.
+pub const REPLY_PACKET_BYTES: usize = DATAGRAM + IP_AND_UDP;
 
 /// Who asked, and where the answer goes.
 #[derive(Clone, Copy, Debug)]

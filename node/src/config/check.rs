@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use memcached_bridge::packet::REPLY_PACKET_BYTES;
+
+use super::buffers;
 use super::problem::Problems;
 use super::read::Places;
 use super::types::{Config, Pool};
@@ -12,6 +15,7 @@ const LONG_LEASE: Duration = Duration::from_secs(5);
 /// Notes what is wrong with `config` as a whole.
 pub(super) fn check(config: &Config, places: &Places, problems: &mut Problems<'_>) {
     what_is_served(config, places, problems);
+    packet_path(config, places, problems);
     if let Some(embedded) = &config.embedded
         && embedded.listen.port() != 0
         && embedded.listen == config.admin.listen
@@ -50,6 +54,33 @@ fn what_is_served(config: &Config, places: &Places, problems: &mut Problems<'_>)
     }
 }
 
+/// What ports and pools ask of each other.
+fn packet_path(config: &Config, places: &Places, problems: &mut Problems<'_>) {
+    let Some(dataplane) = &config.dataplane else { return };
+    let needed = buffers::needed(dataplane, config.pools.len());
+    if let Some(place) = &places.packet_buffers
+        && dataplane.packet_buffers < needed
+    {
+        let given = dataplane.packet_buffers;
+        let message =
+            format!("{given} packet buffers are fewer than the {needed} that queues and pools may hold");
+        let remedy = format!("remove the key, or give {needed}: while none is free, no port receives");
+        problems.warn(place, message, remedy);
+    }
+    if let Some(place) = &places.mtu
+        && usize::from(dataplane.mtu) < REPLY_PACKET_BYTES
+        && !config.pools.is_empty()
+    {
+        let mtu = dataplane.mtu;
+        let message = format!(
+            "over an `mtu` of {mtu}, memcached's full replies come in fragments, \
+             each of which closes the pool's cache for a lease"
+        );
+        let remedy = format!("use at least {REPLY_PACKET_BYTES}, on the servers' links, too");
+        problems.warn(place, message, remedy);
+    }
+}
+
 fn pool(config: &Config, pool: &Pool, earlier: &[Pool], places: &Places, problems: &mut Problems<'_>) {
     let Some(spans) = places.pools.get(earlier.len()) else { return };
     for other in earlier {
@@ -60,10 +91,10 @@ fn pool(config: &Config, pool: &Pool, earlier: &[Pool], places: &Places, problem
                 "give each its own name",
             );
         }
-        if (other.vip, other.port, other.vlan) == (pool.vip, pool.port, pool.vlan) {
-            let message =
-                format!("pools `{}` and `{}` both have {}:{}", other.name, pool.name, pool.vip, pool.port);
-            problems.error(&spans.vip, message, "give each its own address or port");
+        if (other.vip, other.vlan) == (pool.vip, pool.vlan) {
+            let message = format!("pools `{}` and `{}` both have {}", other.name, pool.name, pool.vip);
+            let remedy = "give each its own address: fragments do not name the port";
+            problems.error(&spans.vip, message, remedy);
         }
     }
     if let Some(address) = config.node.address {

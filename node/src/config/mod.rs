@@ -5,12 +5,14 @@
 //! | module | what it is |
 //! |---|---|
 //! | `types` | the valid configuration |
+//! | `buffers` | how many packet buffers it needs |
 //! | `reader` | tables, key by key |
 //! | `read` | sections: from tables to valid values |
 //! | `check` | what only shows across sections |
 //! | [`problem`] | what is wrong, where, and what to do |
 //! | [`size`] | byte sizes |
 
+mod buffers;
 mod check;
 pub mod problem;
 mod read;

@@ -8,6 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 use memcached_bridge::hashing::{Distribution, KeyHash};
 use memcached_bridge::store::MIN_MEMORY_BYTES;
 
+use super::buffers;
 use super::problem::Problems;
 use super::reader::{Located, Reader, Span};
 use super::size::ByteSize;
@@ -29,10 +30,10 @@ const DISTRIBUTIONS: [(&str, Distribution); 6] = [
 /// Where things stand that are compared across sections.
 pub(super) struct Places {
     pub(super) document: Span,
-    pub(super) address: Option<Span>,
     pub(super) admin_listen: Option<Span>,
     pub(super) embedded_listen: Option<Span>,
-    pub(super) ports: Vec<Span>,
+    pub(super) mtu: Option<Span>,
+    pub(super) packet_buffers: Option<Span>,
     pub(super) pools: Vec<PoolPlaces>,
 }
 
@@ -54,22 +55,25 @@ pub(super) struct ServerPlaces {
 pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
     let mut places = Places {
         document: root.span.start..root.span.start,
-        address: None,
         admin_listen: None,
         embedded_listen: None,
-        ports: Vec::new(),
+        mtu: None,
+        packet_buffers: None,
         pools: Vec::new(),
     };
-    let node = root.table("node").map(|table| node(table, &mut places)).unwrap_or_default();
+    let node = root.table("node").map(node).unwrap_or_default();
     let admin = root.table("admin").map(|table| admin(table, &mut places)).unwrap_or_default();
     let embedded = root.table("embedded").map(|table| embedded(table, &mut places));
-    let dataplane = root.table("dataplane").map(|table| dataplane(table, &mut places));
+    let mut dataplane = root.table("dataplane").map(|table| dataplane(table, &mut places));
     let mut pools = Vec::new();
     for table in root.tables("pool", "[[pool]]") {
         if let Some((pool, spans)) = pool(table, dataplane.as_ref()) {
             pools.push(pool);
             places.pools.push(spans);
         }
+    }
+    if let Some(dataplane) = dataplane.as_mut().filter(|_| places.packet_buffers.is_none()) {
+        dataplane.packet_buffers = buffers::needed(dataplane, pools.len());
     }
     root.finish();
     (Config { node, admin, embedded, dataplane, pools }, places)
@@ -86,12 +90,11 @@ pub(super) fn root<'a, 't>(text: &'t str, problems: &'a RefCell<Problems<'t>>) -
     Reader::new("the file", span, table.into_inner(), problems)
 }
 
-fn node(mut table: Reader<'_, '_>, places: &mut Places) -> Node {
+fn node(mut table: Reader<'_, '_>) -> Node {
     let default = Node::default();
     let name = name(&mut table).map_or(default.name, |name| name.value);
     let address =
         table.parsed::<Ipv4Net>("address", "an address with its prefix length, such as \"10.0.0.254/24\"");
-    places.address = address.as_ref().map(|address| address.span.clone());
     let mac = mac(&mut table).map(|mac| mac.value);
     table.finish();
     Node { name, address: address.map(|address| address.value), mac }
@@ -145,12 +148,15 @@ fn dataplane(mut table: Reader<'_, '_>, places: &mut Places) -> Dataplane {
     let backs_off = table.word("idle", &[("backoff", true), ("poll", false)]).is_none_or(|word| word.value);
     let idle_max = integer(&mut table, "idle_max_us", 1..=1_000_000, 100);
     let idle = if backs_off { Idle::Backoff(Duration::from_micros(idle_max)) } else { Idle::Poll };
+    let packet_buffers = table.integer("packet_buffers", 1024..=1 << 22);
+    let mtu = table.integer("mtu", 576..=9000);
     let mut dataplane = Dataplane {
         cores,
         huge_pages,
         memory_mib: integer(&mut table, "memory_mib", 32..=1 << 20, 256) as u32,
-        packet_buffers: integer(&mut table, "packet_buffers", 1024..=1 << 22, 16_384) as u32,
-        mtu: integer(&mut table, "mtu", 576..=9000, 1500) as u16,
+        // Without the key, what the pools, which are read later, make necessary.
+        packet_buffers: packet_buffers.as_ref().map_or(0, |count| count.value as u32),
+        mtu: mtu.as_ref().map_or(1500, |mtu| mtu.value as u16),
         idle,
         stations: integer(&mut table, "stations", 16..=1 << 24, 16_384) as usize,
         station_age: Duration::from_secs(integer(&mut table, "station_age_s", 1..=86_400, 300)),
@@ -158,11 +164,10 @@ fn dataplane(mut table: Reader<'_, '_>, places: &mut Places) -> Dataplane {
         ports: Vec::new(),
     };
     for port in table.tables("port", "[[dataplane.port]]") {
-        if let Some((port, span)) = self::port(port, &dataplane.ports) {
-            dataplane.ports.push(port);
-            places.ports.push(span);
-        }
+        dataplane.ports.extend(self::port(port, &dataplane.ports));
     }
+    places.packet_buffers = packet_buffers.map(|count| count.span);
+    places.mtu = mtu.map(|mtu| mtu.span);
     if dataplane.ports.is_empty() {
         table.error(
             &table.span.clone(),
@@ -202,7 +207,7 @@ fn interface(table: &mut Reader<'_, '_>) -> Option<String> {
     Some(name.value)
 }
 
-fn port(mut table: Reader<'_, '_>, others: &[Port]) -> Option<(Port, Span)> {
+fn port(mut table: Reader<'_, '_>, others: &[Port]) -> Option<Port> {
     let name = name(&mut table);
     let name = table.required("name", "\"sw1\"", name);
     let device = table.text("device");
@@ -225,7 +230,7 @@ fn port(mut table: Reader<'_, '_>, others: &[Port]) -> Option<(Port, Span)> {
                 table.error(&device.span, message, "give each port its own device");
             }
         }
-        Some((Port { name: name.value, device: device.value }, name.span))
+        Some(Port { name: name.value, device: device.value })
     })
 }
 

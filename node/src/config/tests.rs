@@ -89,6 +89,18 @@ fn what_is_wrong_is_said_with_its_place_and_remedy() {
         ),
         (
             "cores = [1, 2]",
+            "cores = [1, 2]\nmtu = 1427",
+            "node.toml:8:7: warning: over an `mtu` of 1427, memcached's full replies come in fragments, each of \
+             which closes the pool's cache for a lease\n  remedy: use at least 1428",
+        ),
+        (
+            "cores = [1, 2]",
+            "cores = [1, 2]\npacket_buffers = 16384",
+            "node.toml:8:18: warning: 16384 packet buffers are fewer than the 45056 that queues and pools may \
+             hold\n  remedy: remove the key, or give 45056",
+        ),
+        (
+            "cores = [1, 2]",
             "cores = [1, 2]\nidle = \"pol\"",
             "node.toml:8:8: error: `idle` in [dataplane]: `pol` is not known; did you mean `poll`?",
         ),
@@ -193,12 +205,22 @@ fn all_problems_are_found_at_once() {
 
 #[test]
 fn two_pools_must_not_share_an_address() {
-    let second = RACK[RACK.find("[[pool]]").unwrap()..].replace("\"web\"", "\"other\"");
+    let second = RACK[RACK.find("[[pool]]").unwrap()..].replace("\"web\"", "\"other\"\nport = 11212");
     let found = problems(&format!("{RACK}{second}"));
     assert!(
-        found.iter().any(|problem| problem.contains("pools `web` and `other` both have 10.0.0.100:11211")),
+        found.iter().any(|problem| problem.contains("pools `web` and `other` both have 10.0.0.100\n")),
         "{found:#?}"
     );
+}
+
+#[test]
+fn packet_buffers_and_mtu_that_suffice_are_no_problem() {
+    let enough = RACK.replace("cores = [1, 2]", "cores = [1, 2]\nmtu = 1428\npacket_buffers = 45056");
+    assert_eq!(problems(&enough), Vec::<String>::new());
+    let buffers = |text: &str| parse("f", text).config.unwrap().dataplane.unwrap().packet_buffers;
+    assert_eq!(buffers(RACK), 45056, "two workers, three ports, one pool");
+    let pools_start = RACK.find("[[pool]]").unwrap();
+    assert_eq!(buffers(&RACK[..pools_start]), 45056 - 2 * 8192);
 }
 
 #[test]

@@ -137,7 +137,7 @@ pub struct Dataplane {
     pub huge_pages: HugePages,
     /// DPDK's memory in MiB.
     pub memory_mib: u32,
-    /// Packets that can be in the node at once.
+    /// Packets that can be in the node at once; as many as are needed unless configured.
     pub packet_buffers: u32,
     /// The longest payload of a frame in bytes.
     pub mtu: u16,
