@@ -130,9 +130,35 @@ fn malformed_requests(attacker: &mut Attacker) {
     });
 }
 
+/// A reply that no server sent, in fragments, of which all but the first name no port.
+#[test]
+fn a_reply_forged_in_fragments_reaches_no_client() {
+    let rack = smart(Driver::AfXdp, 2).build().unwrap();
+    let process = rack.switch_process_id();
+    let mut attacker = Attacker::new(&rack);
+    attacker.head.to = rack.client(0).mac;
+    let seen = Capture::open(rack.client(0), Direction::In, "ip[4:2] == 4711").unwrap();
+    let to = SocketAddrV4::new(rack.client(0).address, 4000);
+    let payload = frame(RequestId(1), 0, 1, &[b'f'; 2000]);
+    let forged = Datagram { from: rack.vip(), to, id: 4711, payload };
+    for fragment in forged.fragments(1500) {
+        attacker.is_counted(&["drop_forged_reply"], |attacker| attacker.packet(&fragment));
+    }
+    is_well(&rack, process);
+    // What the client got since came later than the fragments would have.
+    assert_eq!(seen.frames(), Vec::<Vec<u8>>::new());
+}
+
 fn malformed_fragments(attacker: &mut Attacker) {
     let from = attacker.source();
     let udp_of = |datagram: &Datagram| datagram.udp();
+    attacker.is_counted(&["drop_fragment_bad_checksum"], |attacker| {
+        let datagram = attacker.datagram(from, &frame(RequestId(1), 0, 1, b"get checksummed\r\n"));
+        let mut udp = udp_of(&datagram);
+        udp[6] ^= 0x55;
+        attacker.packet(&datagram.piece(0, true, &udp[..16]));
+        attacker.packet(&datagram.piece(16, false, &udp[16..]));
+    });
     attacker.is_counted(&["drop_fragment_overlap"], |attacker| {
         let datagram = attacker.datagram(from, &[b'o'; 4000]);
         let udp = udp_of(&datagram);

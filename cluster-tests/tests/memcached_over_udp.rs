@@ -6,7 +6,7 @@
 mod support;
 
 use cluster_tests::memcached::{Command, Encoding, Item, RequestId, UdpClient, encode, frame, values};
-use cluster_tests::rack::{Driver, MEMCACHED_PORT, Rack, VIP};
+use cluster_tests::rack::{Driver, LINK, MEMCACHED_PORT, Rack, VIP};
 use cluster_tests::wire::{Capture, Datagram, Direction, Ethernet, FrameSender, UdpView, ethertype};
 use memcached_bridge::hashing::{Distribution, KeyHash, Member, Ring};
 use std::net::SocketAddrV4;
@@ -27,6 +27,28 @@ fn two_servers_over_af_packet() {
 #[test]
 fn eight_servers_over_af_xdp() {
     serves(Driver::AfXdp, 8);
+}
+
+/// Servers behind a route with a small MTU fragment their replies, which must not be taken for forged ones.
+#[test]
+fn replies_in_fragments_pass() {
+    let rack = &smart(Driver::AfXdp, 2).build().unwrap();
+    for server in rack.servers() {
+        let route = ["route", "replace", "10.77.0.0/24", "dev", LINK, "mtu", "600"];
+        server.host.exec("ip", &route).unwrap();
+    }
+    rack.client(0).run(|| {
+        let fragments = Capture::open(rack.client(0), Direction::In, "ip[6:2] & 0x3fff != 0").unwrap();
+        let mut udp = pool_client(rack);
+        for number in 0..8 {
+            let (key, value) = (format!("{number}-fragmented"), vec![b'a' + number; 1000]);
+            set(&mut udp, &key, &value);
+            assert_eq!(get(&mut udp, &key), Some(value), "{key}");
+        }
+        let all = |frames: &[Vec<u8>]| (frames.len() >= 16).then_some(());
+        fragments.wait_for("two fragments of each reply", IN_TIME, all).unwrap();
+    });
+    assert_eq!(rack.admin().metrics().unwrap().sum("drop_forged_reply"), 0.0);
 }
 
 // FNV-1a hardly mixes the last bytes of a key: what tells the keys apart comes first.
