@@ -42,7 +42,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
             return context.hand_over(worker, packet);
         }
         let bytes = packet.bytes();
-        if !self.from_server(bytes) {
+        if !self.is_from_server(bytes) {
             return self.counters.drop_forged_reply += 1;
         }
         if !udp.checksums_ok(bytes) {

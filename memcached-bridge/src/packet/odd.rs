@@ -81,7 +81,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
             Transport::Tcp(_) | Transport::Other => false,
         };
         let of_pool = headers.vlan.unwrap_or(0) == at.vlan && u32::from(ipv4.src) == at.vip;
-        is_reply && of_pool && !self.from_server(frame)
+        is_reply && of_pool && !self.is_from_server(frame)
     }
 
     /// Whether a packet goes to or from the service port of a server, or may, being a fragment.

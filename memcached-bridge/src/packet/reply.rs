@@ -15,7 +15,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
     pub(super) fn reply(&mut self, slot: usize, udp: Udp4, burst: &mut Burst<P>) {
         let Some(packet) = burst.undecided(slot) else { return };
         let bytes = packet.bytes();
-        if !self.from_server(bytes) {
+        if !self.is_from_server(bytes) {
             self.counters.drop_forged_reply += 1;
             return Self::drop_slot(burst, slot);
         }
@@ -36,7 +36,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
     }
 
     /// Whether `frame` comes from a server of the pool. Who else speaks for the virtual address forges.
-    pub(super) fn from_server(&self, frame: &[u8]) -> bool {
+    pub(super) fn is_from_server(&self, frame: &[u8]) -> bool {
         frame[6..].first_chunk().is_some_and(|mac| self.state.is_server(mac))
     }
 
