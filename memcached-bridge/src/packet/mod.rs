@@ -10,7 +10,7 @@
 //!           (mod)         │                  └► ring ─► redirect, count, fill     (hot_path, fill)
 //!                         ├─ other request ──► read all its commands              (request)
 //!                         │     ├─ one server: write-class ones begin, redirect
-//!                         │     └─ several:    ask each, merge                    (gather)
+//!                         │     └─ several:    ask each, merge                    (scatter, gather)
 //!                         ├─ fragment, or one of several datagrams: hold          (odd, pieces, datagrams)
 //!                         ├─ reply to a client ─► ends its write                  (reply)
 //!                         ├─ reply to the node ─► fill, part, probe               (upstream, answered)
@@ -19,7 +19,7 @@
 //! ```
 //!
 //! One instance per pool and worker. What the workers share is in [`PoolState`]: the epochs and writes in flight
-//! ([`Coherence`]), the servers' liveness and the ring ([`members::Members`]).
+//! ([`Coherence`](crate::coherence::Coherence)), the servers' liveness and the ring ([`members::Members`]).
 //!
 //! **Bounds.** Held fragments, held datagrams, gathered requests and requests of the node itself live in slabs of
 //! fixed size; each says in its module what happens when it is full.
@@ -43,6 +43,7 @@ pub mod pool;
 mod probe;
 mod reply;
 mod request;
+mod scatter;
 mod state;
 mod upstream;
 mod wire;

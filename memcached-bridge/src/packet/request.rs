@@ -3,39 +3,30 @@
 //! A datagram may hold several commands, and a server acts on every one of them; so a datagram is read to its
 //! end, and forwarded only if all of it is understood. What is not gets memcached's own error from the node.
 
-use std::fmt::Write as _;
-use std::time::Duration;
+use std::ops::Deref;
 
-use arrayvec::{ArrayString, ArrayVec};
+use arrayvec::ArrayVec;
 use fabric::function::{Burst, Context};
 use fabric::io::PacketBuf;
 use fabric::packet::ethernet;
 use fabric::packet::udp4::Udp4;
+use fabric::time::Nanos;
 
 use super::MemcachedSwitch;
 use super::datagrams::{Filed, Sender, Stretch};
-use super::gather::{Arrived, GatherId, MAX_PARTS, Merge};
-use super::upstream::{KeyBytes, Purpose};
 use super::wire::Client;
 use crate::coherence::{PoolView, WriteId};
 use crate::hashing::MemberIndex;
 use crate::protocol::udp::{FRAME_LEN, Frame};
-use crate::protocol::{Class, Dialect, Protocol, ProtocolError, Replies, Request, Step, Verb, binary};
+use crate::protocol::{Class, Protocol, ProtocolError, Replies, Request, Step, binary};
 
 /// Commands in one datagram at most.
 const MAX_COMMANDS: usize = 16;
-/// How long the servers have for all parts of a gathered request.
-pub(super) const GATHER_PATIENCE: Duration = Duration::from_millis(500);
-/// Delays of `flush_all` beyond this are Unix times (memcached's rule), which a worker cannot tell.
-const MAX_FLUSH_DELAY_S: i64 = 60 * 60 * 24 * 30;
-/// The server's clock ticks once a second and may be read before or after the tick: so long before and after a
-/// delayed flush nothing is answered from the cache.
-const FLUSH_MARGIN: Duration = Duration::from_secs(2);
 
 type Commands<'a> = ArrayVec<Request<'a>, MAX_COMMANDS>;
 
 /// Where a datagram's packets go.
-enum Route {
+pub(super) enum Route {
     Server(MemberIndex),
     /// Nowhere: the node answers, or has counted why nobody does.
     Ended,
@@ -262,19 +253,31 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         Route::Server(server)
     }
 
-    /// Counts a write before it goes to its server. `false` if it cannot be tracked and must not go.
+    /// Counts a client's write before it goes to its server. `false` if it cannot be tracked and must not go.
     fn begin(&mut self, client: &Client, request: &Request<'_>, context: &mut dyn Context<P>) -> bool {
+        let id = self.state.write_id(client.ip, client.port, client.request_id);
+        self.begin_write(id, request.replies(), request.keys(), context.now())
+    }
+
+    /// Counts a write of `keys` before it goes to its server. `false` if it cannot be tracked and must not go; that
+    /// is counted, too.
+    pub(super) fn begin_write<K: Deref<Target = [u8]>>(
+        &mut self,
+        id: WriteId,
+        replies: Replies,
+        mut keys: impl Iterator<Item = K>,
+        now: Nanos,
+    ) -> bool {
         self.counters.writes += 1;
         if self.cache.is_none() {
             return true;
         }
         let coherence = self.state.coherence();
-        let id = self.state.write_id(client.ip, client.port, client.request_id);
-        let begun = request.keys().all(|key| {
+        let begun = keys.all(|key| {
             let hash = self.state.hash(&key);
-            match request.replies() {
-                Replies::Always => coherence.begin_write(id, hash, context.now()),
-                Replies::Unusual | Replies::Never => coherence.begin_write_without_reply(hash, context.now()),
+            match replies {
+                Replies::Always => coherence.begin_write(id, hash, now),
+                Replies::Unusual | Replies::Never => coherence.begin_write_without_reply(hash, now),
             }
             .is_ok()
         });
@@ -290,222 +293,6 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         let first = servers.next()?;
         servers.all(|server| server == first).then_some(first)
     }
-
-    fn any_cached(&mut self, request: &Request<'_>, view: &PoolView, context: &mut dyn Context<P>) -> bool {
-        matches!((request.dialect, request.verb), (Dialect::Ascii, Verb::Get | Verb::Gets))
-            && request.keys().any(|key| self.cached(&key, view, context).is_some())
-    }
-
-    /// The valid hit for `key`, if there is one.
-    fn cached(
-        &mut self,
-        key: &[u8],
-        view: &PoolView,
-        context: &mut dyn Context<P>,
-    ) -> Option<crate::hot::Hit<'_>> {
-        let cache = self.cache.as_mut()?;
-        let hash = self.state.hash(key);
-        let hit = cache.table.find(hash, key)?;
-        let valid =
-            hit.expires() > context.now() && self.state.coherence().is_current(view, hash, hit.stamp());
-        valid.then_some(hit)
-    }
-
-    /// Answers a get of keys on several servers, or some of them cached: every part on its own, merged in order.
-    fn gather(
-        &mut self,
-        client: &Client,
-        request: &Request<'_>,
-        view: &PoolView,
-        context: &mut dyn Context<P>,
-    ) -> Route {
-        let parts = request.keys().count();
-        if parts > MAX_PARTS {
-            self.counters.refused_too_many_keys += 1;
-            return Route::Error("SERVER_ERROR too many keys for one datagram");
-        }
-        let deadline = context.now() + GATHER_PATIENCE;
-        let room = self.upstream.room() >= parts;
-        let Some(id) = room.then(|| self.gathers.begin(*client, Merge::Values, parts, deadline)).flatten()
-        else {
-            self.counters.drop_gather_full += 1;
-            return Route::Ended;
-        };
-        let mut arrived = Arrived::Waiting;
-        for (part, key) in request.keys().enumerate() {
-            let Some(state) = self.begin_part(id, part as u16, request, &key, view, context) else {
-                self.abandon(id);
-                return Route::Ended;
-            };
-            arrived = if state == Arrived::Whole { state } else { arrived };
-        }
-        if arrived == Arrived::Whole {
-            self.finish_gather(id, context);
-        }
-        Route::Ended
-    }
-
-    /// Answers one part from the cache, or asks its server. `None` if neither can be done; it is counted then.
-    fn begin_part(
-        &mut self,
-        gather: GatherId,
-        part: u16,
-        request: &Request<'_>,
-        key: &[u8],
-        view: &PoolView,
-        context: &mut dyn Context<P>,
-    ) -> Option<Arrived> {
-        if request.class() == Class::Read
-            && let Some(packet) = self.cached_part(key, request.with_cas(), view, context)
-        {
-            self.counters.hits += 1;
-            let end = packet.bytes().len();
-            return Some(self.gathers.arrive(gather, part, (0, 1), packet, (0, end)));
-        }
-        let server = self.ring.locate(key);
-        let id = self.upstream.open(context.now() + GATHER_PATIENCE, server)?;
-        let write = self.begin_part_write(id.0, request, key, context);
-        if write.is_err() {
-            self.upstream.close(id);
-            self.counters.drop_writes_in_flight_full += 1;
-            return None;
-        }
-        let (verb, exptime) = part_command(request);
-        if !self.send_upstream(server, id, &[verb, exptime.as_bytes(), key, b"\r\n"], context) {
-            self.upstream.close(id);
-            return None;
-        }
-        self.status.count_request(server);
-        // A key that came in a text command fits.
-        let key = KeyBytes::try_from(key).ok();
-        self.upstream.assign(id, Purpose::Part { gather, part, write: write.ok().flatten(), key });
-        Some(Arrived::Waiting)
-    }
-
-    /// If the parts write (`gat`): counts the write under the node's own request.
-    fn begin_part_write(
-        &mut self,
-        id: u16,
-        request: &Request<'_>,
-        key: &[u8],
-        context: &mut dyn Context<P>,
-    ) -> Result<Option<WriteId>, ()> {
-        if request.class() != Class::Write {
-            return Ok(None);
-        }
-        self.counters.writes += 1;
-        if self.cache.is_none() {
-            return Ok(None);
-        }
-        let coherence = self.state.coherence();
-        let write = self.state.write_id(self.state.address().node, self.own_port(), id);
-        coherence.begin_write(write, self.state.hash(key), context.now()).map_err(|_| ())?;
-        Ok(Some(write))
-    }
-
-    /// The cached reply to a get of `key`, in a packet of its own: it is what is valid now, whatever comes later.
-    fn cached_part(
-        &mut self,
-        key: &[u8],
-        with_cas: bool,
-        view: &PoolView,
-        context: &mut dyn Context<P>,
-    ) -> Option<P> {
-        self.cached(key, view, context)?;
-        let mut packet = context.allocate()?;
-        let hit = self.cached(key, view, context)?;
-        packet.set_len(hit.reply_len(with_cas)).ok()?;
-        match with_cas {
-            true => hit.write_gets(packet.bytes_mut()),
-            false => hit.write_get(packet.bytes_mut()),
-        };
-        Some(packet)
-    }
-
-    /// A command for the whole pool: every server gets it, the client one reply.
-    fn broadcast(&mut self, client: &Client, request: &Request<'_>, context: &mut dyn Context<P>) -> Route {
-        let delay = request.exptime.max(0);
-        if delay > MAX_FLUSH_DELAY_S {
-            self.counters.refused_invalid += 1;
-            return Route::Error("CLIENT_ERROR flush_all delay beyond 30 days");
-        }
-        let living =
-            self.state.servers().filter(|server| self.state.members().is_alive(usize::from(server.0)));
-        let parts = living.count().min(MAX_PARTS);
-        let deadline = context.now() + GATHER_PATIENCE;
-        let merge = Merge::AllOk(flush_reply(request));
-        let room = parts > 0 && self.upstream.room() >= parts;
-        let Some(id) = room.then(|| self.gathers.begin(*client, merge, parts, deadline)).flatten() else {
-            self.counters.drop_gather_full += 1;
-            return Route::Ended;
-        };
-        if !self.begin_broadcast(client, id, delay, context) {
-            self.abandon(id);
-            return Route::Ended;
-        }
-        let mut command = ArrayString::<24>::new();
-        // Fits: the delay has at most seven digits.
-        let _ = write!(command, "flush_all {delay}");
-        for server in self.state.servers() {
-            self.send_flush(server, id, &command, parts, context);
-        }
-        self.counters.broadcasts += 1;
-        Route::Ended
-    }
-
-    /// Counts the flush as a write to everything, and keeps the cache shut around the time a delayed one acts.
-    fn begin_broadcast(
-        &mut self,
-        client: &Client,
-        id: GatherId,
-        delay: i64,
-        context: &mut dyn Context<P>,
-    ) -> bool {
-        if self.cache.is_none() {
-            return true;
-        }
-        let now = context.now();
-        let coherence = self.state.coherence();
-        let write = self.state.write_id(client.ip, client.port, client.request_id);
-        if coherence.begin_write_all(Some(write), now).is_err() {
-            self.counters.drop_writes_in_flight_full += 1;
-            return false;
-        }
-        if delay > 0 {
-            let acts = now + Duration::from_secs(delay.unsigned_abs());
-            coherence.close_for_flush(acts - FLUSH_MARGIN, acts + FLUSH_MARGIN);
-        }
-        if let Some(gather) = self.gathers.get_mut(id) {
-            gather.write = Some(write);
-        }
-        true
-    }
-
-    /// Sends a flush to one server: a living one is waited for, a dead one gets it in case it only seems so.
-    fn send_flush(
-        &mut self,
-        server: MemberIndex,
-        gather: GatherId,
-        command: &str,
-        parts: usize,
-        context: &mut dyn Context<P>,
-    ) {
-        let part = self
-            .state
-            .servers()
-            .take_while(|other| *other != server)
-            .filter(|other| self.state.members().is_alive(usize::from(other.0)))
-            .count();
-        let living = self.state.members().is_alive(usize::from(server.0)) && part < parts;
-        let Some(id) = self.upstream.open(context.now() + GATHER_PATIENCE, server) else { return };
-        let noreply: &[u8] = if living { b"" } else { b" noreply" };
-        let sent = self.send_upstream(server, id, &[command.as_bytes(), noreply, b"\r\n"], context);
-        if sent && living {
-            self.upstream.assign(id, Purpose::Part { gather, part: part as u16, write: None, key: None });
-        } else {
-            self.upstream.close(id);
-        }
-    }
 }
 
 /// Who sent the packet; the request id is read later.
@@ -513,37 +300,8 @@ pub(super) fn client(frame: &[u8], ip: u32, port: u16) -> Client {
     Client { mac: ethernet::source(frame).unwrap_or_default(), ip, port, request_id: 0 }
 }
 
-/// What a part of a gathered request asks of its server: everything before the key.
-fn part_command(request: &Request<'_>) -> (&'static [u8], ArrayString<24>) {
-    let mut exptime = ArrayString::new();
-    let verb: &[u8] = match request.verb {
-        Verb::Gets => b"gets ",
-        Verb::Gat => b"gat ",
-        Verb::Gats => b"gats ",
-        _ => b"get ",
-    };
-    if matches!(request.verb, Verb::Gat | Verb::Gats) {
-        // Fits: an i64 has at most twenty characters.
-        let _ = write!(exptime, "{} ", request.exptime);
-    }
-    (verb, exptime)
-}
-
-/// What the client gets when every server has flushed.
-fn flush_reply(request: &Request<'_>) -> ArrayVec<u8, 32> {
-    let mut reply = ArrayVec::new();
-    if !request.expects_reply() {
-        return reply;
-    }
-    match request.dialect {
-        Dialect::Binary { opcode, opaque } => reply.extend(binary_reply(opcode, opaque, 0)),
-        _ => reply.extend(*b"OK\r\n"),
-    }
-    reply
-}
-
 /// A binary reply of nothing but a status.
-fn binary_reply(opcode: u8, opaque: u32, status: u16) -> [u8; binary::HEADER_LEN] {
+pub(super) fn binary_reply(opcode: u8, opaque: u32, status: u16) -> [u8; binary::HEADER_LEN] {
     let magic = binary::MAGIC_RESPONSE;
     let empty = binary::Header {
         magic,

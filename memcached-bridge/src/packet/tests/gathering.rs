@@ -112,6 +112,19 @@ fn gat_of_keys_on_two_servers_is_a_write_of_each() {
 }
 
 #[test]
+fn without_a_cache_no_part_ends_a_write() {
+    let mut rig = Rig::new(2, false);
+    let keys = [0, 1].map(|server| rig.key_of(server, 0));
+    rig.ask(9, &format!("gat 100 {} {}\r\n", keys[0], keys[1]));
+    for server in [0, 1] {
+        let part = rig.sent(server_port(server)).pop().unwrap();
+        rig.reply(server, &part, "END\r\n");
+    }
+    assert_eq!(rig.got(), [(9, "END\r\n".to_string())]);
+    assert_eq!((rig.counter("writes"), rig.counter("acknowledgements_unknown")), (2, 0));
+}
+
+#[test]
 fn more_keys_than_are_gathered_are_refused() {
     let mut rig = Rig::new(2, false);
     let keys: Vec<String> = (0..300).map(|n| format!("k{n}")).collect();
