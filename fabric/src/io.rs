@@ -43,6 +43,18 @@ pub trait PacketBuf: Send {
     fn prefetch(&self) {}
 }
 
+/// Where the memory of packets comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HugePages {
+    /// Huge pages if enough of them are free, else ordinary pages.
+    #[default]
+    Auto,
+    /// Huge pages, or the shell does not start.
+    Require,
+    /// Ordinary pages: slower, and of no use to most network cards.
+    Never,
+}
+
 /// Packets out of one receive or toward one transmit.
 pub type Packets<P> = ArrayVec<P, BURST>;
 

@@ -3,24 +3,13 @@
 use crate::errno::Errno;
 use crate::huge_pages;
 use crate::spec::{Bus, PortSpec};
+use fabric::io::HugePages;
 use fabric_dpdk_sys as sys;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use std::ffi::CString;
 use std::os::raw::{c_char, c_int};
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Where DPDK's memory comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HugePages {
-    /// Huge pages if enough of them are free, else ordinary pages.
-    #[default]
-    Auto,
-    /// Huge pages, or [`Eal::init`] fails.
-    Require,
-    /// Ordinary pages: slower, and of no use to most network cards.
-    Never,
-}
 
 /// How much DPDK says on standard error and to syslog.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

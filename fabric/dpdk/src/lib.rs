@@ -52,8 +52,9 @@ pub mod spec;
 pub mod worker_io;
 
 pub use clock::Clock;
-pub use eal::{Eal, EalError, EalOptions, HugePages, LogLevel};
+pub use eal::{Eal, EalError, EalOptions, LogLevel};
 pub use errno::Errno;
+pub use fabric::io::HugePages;
 pub use lcore::{Lcore, LcoreError, LcoreThread};
 pub use mbuf::Mbuf;
 pub use mempool::{Mempool, PoolConfig, PoolError};

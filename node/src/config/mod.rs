@@ -29,9 +29,7 @@ use std::path::Path;
 use problem::Problems;
 pub use problem::{Problem, Severity};
 pub use size::ByteSize;
-pub use types::{
-    Admin, Config, Dataplane, Embedded, HugePages, Idle, Node, Pool, Port, Server, is_allowed, loopback,
-};
+pub use types::{Admin, Config, Dataplane, Embedded, Node, Pool, Port, Server, is_allowed, loopback};
 
 /// A file that was read: what it says, and what is wrong with it.
 #[derive(Debug)]

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use fabric::io::HugePages;
+use fabric::worker::Idle;
 use ipnet::{IpNet, Ipv4Net};
 use memcached_bridge::hashing::{Distribution, KeyHash};
 use memcached_bridge::store::MIN_MEMORY_BYTES;
@@ -12,7 +14,7 @@ use super::buffers;
 use super::problem::Problems;
 use super::reader::{Located, Reader, Span};
 use super::size::ByteSize;
-use super::types::{Admin, Config, Dataplane, Embedded, HugePages, Idle, Node, Pool, Port, Server};
+use super::types::{Admin, Config, Dataplane, Embedded, Node, Pool, Port, Server};
 
 /// The largest item that can be allowed, in bytes: memcached's own bound.
 const MAX_ITEM_BYTES: u64 = 1 << 30;
@@ -146,8 +148,8 @@ fn dataplane(mut table: Reader<'_, '_>, places: &mut Places) -> Dataplane {
     let pages = [("auto", HugePages::Auto), ("require", HugePages::Require), ("never", HugePages::Never)];
     let huge_pages = table.word("huge_pages", &pages).map_or(HugePages::Auto, |word| word.value);
     let backs_off = table.word("idle", &[("backoff", true), ("poll", false)]).is_none_or(|word| word.value);
-    let idle_max = integer(&mut table, "idle_max_us", 1..=1_000_000, 100);
-    let idle = if backs_off { Idle::Backoff(Duration::from_micros(idle_max)) } else { Idle::Poll };
+    let max = Duration::from_micros(integer(&mut table, "idle_max_us", 1..=1_000_000, 100));
+    let idle = if backs_off { Idle::Backoff { max } } else { Idle::Poll };
     let packet_buffers = table.integer("packet_buffers", 1024..=1 << 22);
     let mtu = table.integer("mtu", 576..=9000);
     let mut dataplane = Dataplane {

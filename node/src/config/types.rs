@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use fabric::io::HugePages;
 use fabric::packet::MacAddr;
+use fabric::worker::Idle;
 use ipnet::{IpNet, Ipv4Net};
 use memcached_bridge::hashing::{Distribution, KeyHash};
 
@@ -107,27 +109,6 @@ impl Default for Embedded {
     }
 }
 
-/// Where DPDK's memory comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HugePages {
-    /// From huge pages if there are enough, else from normal ones.
-    #[default]
-    Auto,
-    /// From huge pages, or the node does not start.
-    Require,
-    /// From normal pages.
-    Never,
-}
-
-/// What a worker does when there is nothing to receive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Idle {
-    /// Looks again at once: the least latency, and a whole core.
-    Poll,
-    /// Sleeps longer and longer, up to this.
-    Backoff(Duration),
-}
-
 /// `[dataplane]`
 #[derive(Clone, Debug)]
 pub struct Dataplane {
@@ -135,13 +116,13 @@ pub struct Dataplane {
     pub cores: Vec<usize>,
     /// Where memory comes from.
     pub huge_pages: HugePages,
-    /// DPDK's memory in MiB.
+    /// DPDK's memory in MiB; more is taken if the packet buffers need it.
     pub memory_mib: u32,
     /// Packets that can be in the node at once; as many as are needed unless configured.
     pub packet_buffers: u32,
     /// The longest payload of a frame in bytes.
     pub mtu: u16,
-    /// What idle workers do.
+    /// What workers do while nothing arrives.
     pub idle: Idle,
     /// Stations that the switch knows at a time.
     pub stations: usize,

@@ -88,19 +88,20 @@ impl PacketPath {
     /// # Errors
     /// [`StartError`], with whatever was started stopped again.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
-        let workers = settings.cores.len() as u16;
+        let dataplane = &settings.dataplane;
+        let workers = dataplane.cores.len() as u16;
         let eal = Eal::init(&eal_options(&settings))?;
         let pool = Mempool::create(eal, &pool_config(&settings))?;
         let clock = Clock::start();
         let mut ports_config = PortsConfig::new(settings.specs(), workers, pool);
-        ports_config.mtu = Some(settings.mtu);
+        ports_config.mtu = Some(dataplane.mtu);
         let (ports, ios) = Ports::open(eal, &ports_config)?;
         if let Some(host) = &settings.host {
-            host::configure(host, settings.mtu)?;
+            host::configure(host, dataplane.mtu)?;
         }
         let stations = Arc::new(Stations::new(StationsConfig {
-            capacity: settings.stations,
-            aging: settings.station_age,
+            capacity: dataplane.stations,
+            aging: dataplane.station_age,
             seed: random_seed(),
         }));
         pin_stations(&settings, &stations)?;
@@ -115,7 +116,7 @@ impl PacketPath {
 
     fn start_workers(&mut self, eal: Eal, ios: Vec<WorkerIo>) -> Result<(), LcoreError> {
         let mailboxes = Mailboxes::new(ios.len() as u16, MAILBOX);
-        for (index, (io, core)) in ios.into_iter().zip(self.settings.cores.clone()).enumerate() {
+        for (index, (io, core)) in ios.into_iter().zip(self.settings.dataplane.cores.clone()).enumerate() {
             let id = WorkerId(index as u16);
             let function = |pool: &Arc<PoolState>| -> Box<dyn NetworkFunction<Mbuf>> {
                 Box::new(MemcachedSwitch::new(Arc::clone(pool), id))
@@ -124,7 +125,7 @@ impl PacketPath {
             let worker = Worker::new(id, io, Arc::clone(&self.stations), mailboxes.clone(), functions);
             let published = worker.published();
             let activity = Arc::new(Activity::default());
-            let (clock, idle, stop) = (self.clock, self.settings.idle, Arc::clone(&self.stop));
+            let (clock, idle, stop) = (self.clock, self.settings.dataplane.idle, Arc::clone(&self.stop));
             let seen = Arc::clone(&activity);
             let thread = lcore::spawn(eal, &format!("worker-{index}"), Some(core), move || {
                 worker::run(worker, clock, idle, &stop, &seen);
@@ -175,8 +176,8 @@ impl Drop for PacketPath {
 fn eal_options(settings: &Settings) -> EalOptions {
     let pool = pool_config(settings);
     EalOptions {
-        huge_pages: settings.huge_pages,
-        memory_mib: settings.memory_mib.max(pool.memory_mib() + 64),
+        huge_pages: settings.dataplane.huge_pages,
+        memory_mib: settings.dataplane.memory_mib.max(pool.memory_mib() + 64),
         ..EalOptions::for_ports(&settings.specs())
     }
 }
@@ -184,8 +185,8 @@ fn eal_options(settings: &Settings) -> EalOptions {
 fn pool_config(settings: &Settings) -> PoolConfig {
     // Ethernet header, two tags and what drivers add on top of the MTU; never less than a frame of 1500 and its
     // reply in place.
-    let frame = settings.mtu.saturating_add(256).max(2048);
-    PoolConfig { packets: settings.packet_buffers, data_room_bytes: frame }
+    let frame = settings.dataplane.mtu.saturating_add(256).max(2048);
+    PoolConfig { packets: settings.dataplane.packet_buffers, data_room_bytes: frame }
 }
 
 fn open_pools(settings: &Settings, workers: u16) -> Result<Vec<Arc<PoolState>>, StartError> {

@@ -1,16 +1,13 @@
 //! What the packet path is started with. The config has checked all of it.
 
-use std::time::Duration;
-
 use fabric::io::PortId;
 use fabric::packet::MacAddr;
-use fabric::worker::Idle;
-use fabric_dpdk::{HugePages, PortSpec};
+use fabric_dpdk::PortSpec;
 use ipnet::Ipv4Net;
 use memcached_bridge::packet::pool::{CacheLimits, NodeAddress, Pool, Probing, Server};
 
 use super::StartError;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Dataplane};
 
 /// The node's first source port toward servers: one for each pool and worker. Below the range from which the host
 /// kernel chooses its own.
@@ -39,22 +36,8 @@ pub struct Host {
 /// Everything the packet path needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The cores of the workers, one worker each; at least one.
-    pub cores: Vec<usize>,
-    /// Where DPDK's memory comes from.
-    pub huge_pages: HugePages,
-    /// DPDK's memory in MiB; more is taken if the packet buffers need it.
-    pub memory_mib: u32,
-    /// Packets that can be in the node at once.
-    pub packet_buffers: u32,
-    /// The longest payload of a frame in bytes, on all ports.
-    pub mtu: u16,
-    /// What workers do while nothing arrives.
-    pub idle: Idle,
-    /// Stations that the switch can know.
-    pub stations: usize,
-    /// After how long without a frame a station is forgotten.
-    pub station_age: Duration,
+    /// What the config says of the packet path.
+    pub dataplane: Dataplane,
     /// The node's MAC address.
     pub mac: MacAddr,
     /// The ports, in the order of their ids.
@@ -85,27 +68,7 @@ impl Settings {
         let workers = dataplane.cores.len() as u16;
         let upstream_ports = (UPSTREAM_PORT..).step_by(usize::from(workers));
         let pools = config.pools.iter().zip(upstream_ports).map(|(config, first)| pool(config, node, first));
-        Ok(Some(Self {
-            cores: dataplane.cores.clone(),
-            huge_pages: match dataplane.huge_pages {
-                config::HugePages::Auto => HugePages::Auto,
-                config::HugePages::Require => HugePages::Require,
-                config::HugePages::Never => HugePages::Never,
-            },
-            memory_mib: dataplane.memory_mib,
-            packet_buffers: dataplane.packet_buffers,
-            mtu: dataplane.mtu,
-            idle: match dataplane.idle {
-                config::Idle::Poll => Idle::Poll,
-                config::Idle::Backoff(max) => Idle::Backoff { max },
-            },
-            stations: dataplane.stations,
-            station_age: dataplane.station_age,
-            mac,
-            ports,
-            host,
-            pools: pools.collect(),
-        }))
+        Ok(Some(Self { dataplane: dataplane.clone(), mac, ports, host, pools: pools.collect() }))
     }
 
     /// All ports, the host's last.
