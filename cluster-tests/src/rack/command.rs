@@ -11,8 +11,6 @@ const PACKAGES: &[(&str, &str)] = &[
     ("bridge", "iproute2"),
     ("ethtool", "ethtool"),
     ("memcached", "memcached"),
-    ("memccapable", "libmemcached-tools"),
-    ("iperf3", "iperf3"),
     ("setpriv", "util-linux"),
     ("nutcracker", "nutcracker"),
     ("tcpdump", "tcpdump"),
