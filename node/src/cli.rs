@@ -8,6 +8,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use tracing_subscriber::EnvFilter;
 
+use memcached_bridge::store::MIN_MEMORY_BYTES;
+
+use crate::config::size::NotASize;
 use crate::config::{self, ByteSize, Severity};
 
 const EXAMPLES: &str = "\
@@ -31,24 +34,61 @@ Examples:
 Once everything is served, exactly one line that begins with `ready:` goes to standard output. The log goes to standard
 error. SIGTERM and SIGINT let requests in flight finish, and then end the node.";
 
+const CHECK_EXAMPLES: &str = "\
+A configuration that serves memcached over kernel sockets:
+
+  [embedded]
+  listen = \"0.0.0.0:11211\"
+  memory = \"1GiB\"
+  clients = [\"10.0.0.0/8\"]
+
+One that switches packets between memcached servers and their clients:
+
+  [node]
+  address = \"10.0.0.254/24\"
+
+  [dataplane]
+  cores = [1]
+
+  [[dataplane.port]]
+  name = \"clients\"
+  device = \"net_af_xdp0,iface=eth1\"
+
+  [[dataplane.port]]
+  name = \"servers\"
+  device = \"net_af_xdp1,iface=eth2\"
+
+  [[pool]]
+  name = \"web\"
+  vip = \"10.0.0.100\"
+  clients = [\"10.0.0.0/24\"]
+
+  [[pool.server]]
+  name = \"mc1\"
+  mac = \"02:00:00:00:01:01\"
+  port = \"servers\"
+
+Every key has its meaning and default in the README of `node`. Ends with 1 if there are errors, with 0 if there are
+warnings at most.";
+
 /// One node: a switch that answers memcached requests where they pass, or memcached itself over kernel sockets.
 #[derive(Debug, Parser)]
-#[command(name = "smartswitch", version, about, long_about = None, after_help = EXAMPLES)]
+#[command(name = "smartswitch", version, after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do; `run`, if nothing is said.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// What is logged: error, warn, info, debug or trace, or filters such as `node=debug` (also SMARTSWITCH_LOG).
-    #[arg(long, global = true, value_name = "FILTER")]
+    #[arg(long, global = true, value_name = "FILTER", display_order = 100)]
     pub log: Option<String>,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a node until it is told to stop.
+    /// Run a node until it is told to stop; what is done without a command, too.
     Run(RunOptions),
-    /// Check a configuration and start nothing. Ends with 1 if there are errors.
+    /// Check a configuration and start nothing.
     Check(CheckOptions),
     /// Show the live rates of a running node.
     Top(TopOptions),
@@ -68,12 +108,13 @@ pub struct RunOptions {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin: Option<SocketAddr>,
     /// Bytes for the items of memcached, such as 64MiB. Overrides `memory` in [embedded].
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<ByteSize>,
 }
 
 /// Options of `check`.
 #[derive(Debug, Args)]
+#[command(after_help = CHECK_EXAMPLES)]
 pub struct CheckOptions {
     /// The configuration.
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -98,6 +139,16 @@ pub struct TopOptions {
     /// With --once: print JSON: {"rates": {...}, "status": {...}}.
     #[arg(long, requires = "once")]
     pub json: bool,
+}
+
+fn memory(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|error: NotASize| error.to_string())?;
+    let least = ByteSize(MIN_MEMORY_BYTES as u64);
+    if size < least {
+        Err(format!("{size} is too little; give at least {least}, such as 64MiB"))
+    } else {
+        Ok(size)
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -36,12 +36,34 @@ fn help_teaches_by_example() {
     assert!(stdout(&smartswitch(&["--version"])).starts_with("smartswitch "));
 }
 
+/// The examples of `check --help` are configurations without a problem.
+#[test]
+fn the_configurations_that_help_shows_are_good() {
+    let help = stdout(&smartswitch(&["check", "--help"]));
+    let blocks: Vec<String> = help
+        .split("\nA configuration")
+        .nth(1)
+        .unwrap()
+        .split("\nOne that")
+        .map(|part| part.lines().filter_map(|line| line.strip_prefix("  ")).collect::<Vec<_>>().join("\n"))
+        .collect();
+    assert_eq!(blocks.len(), 2, "{help}");
+    for (index, block) in blocks.iter().enumerate() {
+        let file = write_config(&format!("help-{index}"), block);
+        let output = smartswitch(&["check", "--config", file.to_str().unwrap()]);
+        assert!(stdout(&output).ends_with("no problems\n"), "{block}\n{}", stdout(&output));
+    }
+}
+
 #[test]
 fn an_unknown_option_is_refused_with_a_hint() {
     let output = smartswitch(&["run", "--lisen", "127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("--listen"), "{}", stderr(&output));
     assert_eq!(smartswitch(&["run", "--memory", "lots"]).status.code(), Some(2));
+    let output = smartswitch(&["run", "--memory", "10"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("give at least 64KiB"), "{}", stderr(&output));
     assert_eq!(smartswitch(&["fly"]).status.code(), Some(2));
 }
 
@@ -84,6 +106,10 @@ fn check_of_a_good_file_ends_with_0() {
     let output = smartswitch(&["check", "--config", "/nonexistent/node.toml"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("cannot read /nonexistent/node.toml"));
+    std::fs::write(&file, b"\xff\xfe").unwrap();
+    let output = smartswitch(&["check", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("TOML in UTF-8"), "{}", stderr(&output));
 }
 
 #[test]

@@ -103,7 +103,8 @@ pub enum PortProblem {
     /// No driver takes the device.
     #[error(
         "DPDK has no such device: {0}. For a PCI device, is it bound to vfio-pci (dpdk-devbind.py -s)? \
-         For a virtual one, is its driver installed, and are its arguments right? DPDK says more on standard error"
+         For a virtual one, is its driver installed, is its interface there (ip link), and may this user open it? \
+         DPDK says more on standard error"
     )]
     NoDevice(Errno),
     /// The device has fewer queues than there are workers.

@@ -46,11 +46,11 @@ fn what_is_served(config: &Config, places: &Places, problems: &mut Problems<'_>)
         && dataplane.host_interface.is_some()
     {
         let remedy = "add `address` to [node]: the interface gets it";
-        problems.error(&places.document, "`host_interface` needs the node's own address", remedy);
+        problems.error(&places.dataplane, "`host_interface` needs the node's own address", remedy);
     }
     if config.dataplane.is_some() && config.pools.is_empty() {
         let remedy = "add [[pool]], if it is to know memcached, too";
-        problems.warn(&places.document, "[dataplane] without a [[pool]] is a plain switch", remedy);
+        problems.warn(&places.dataplane, "[dataplane] without a [[pool]] is a plain switch", remedy);
     }
 }
 

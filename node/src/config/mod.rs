@@ -1,6 +1,7 @@
 //! The configuration: a TOML file, read once into types that are always valid.
 //!
-//! All problems of a file are found in one pass, each with its line, its column and a remedy.
+//! All problems of the sections are found in one pass, then those that only show across sections, each with its line,
+//! its column and a remedy.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -24,6 +25,7 @@ mod types;
 mod tests;
 
 use std::cell::RefCell;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use problem::Problems;
@@ -42,10 +44,21 @@ pub struct Checked {
 
 /// Why a file cannot be read at all.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {path}: {source}; check the path and its permissions")]
-pub struct Unreadable {
-    path: String,
-    source: std::io::Error,
+pub enum Unreadable {
+    /// No file, or none that may be read.
+    #[error("cannot read {path}: {source}; check the path and its permissions")]
+    File {
+        /// Which.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Bytes that are no UTF-8.
+    #[error("cannot read {path}: it is no text; a configuration is TOML in UTF-8")]
+    NoText {
+        /// Which.
+        path: String,
+    },
 }
 
 /// Reads the file at `path`.
@@ -54,7 +67,10 @@ pub struct Unreadable {
 /// [`Unreadable`] if there is no text to check.
 pub fn load(path: &Path) -> Result<Checked, Unreadable> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| Unreadable { path: file.clone(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
+        ErrorKind::InvalidData => Unreadable::NoText { path: file.clone() },
+        _ => Unreadable::File { path: file.clone(), source },
+    })?;
     Ok(parse(&file, &text))
 }
 

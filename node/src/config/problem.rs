@@ -29,7 +29,7 @@ pub struct Problem {
     /// What is wrong.
     pub message: String,
     /// What to do.
-    pub remedy: Option<String>,
+    pub remedy: String,
 }
 
 impl fmt::Display for Problem {
@@ -39,10 +39,7 @@ impl fmt::Display for Problem {
             Severity::Warning => "warning",
         };
         write!(f, "{}:{}:{}: {severity}: {}", self.file, self.line, self.column, self.message)?;
-        match &self.remedy {
-            Some(remedy) => write!(f, "\n  remedy: {remedy}"),
-            None => Ok(()),
-        }
+        write!(f, "\n  remedy: {}", self.remedy)
     }
 }
 
@@ -90,7 +87,6 @@ impl<'a> Problems<'a> {
         let before = &self.text[..self.text.floor_char_boundary(span.start)];
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
-        let remedy = Some(remedy).filter(|remedy| !remedy.is_empty());
         let file = self.file.to_owned();
         self.found.push((span.start, Problem { severity, file, line, column, message, remedy }));
     }

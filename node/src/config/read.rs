@@ -19,7 +19,9 @@ use super::types::{Admin, Config, Dataplane, Embedded, Node, Pool, Port, Server}
 /// The largest item that can be allowed, in bytes: memcached's own bound.
 const MAX_ITEM_BYTES: u64 = 1 << 30;
 const NAME: &str = "a name of letters, digits, `.`, `_`, `:` and `-`";
-const NETWORKS: &str = "networks such as \"10.0.0.0/24\"";
+const NETWORKS: &str = "networks such as \"10.0.0.0/24\", or \"10.0.0.1/32\" for one address";
+const DEVICE: &str = "give a PCI address such as \"0000:03:00.0\"; a kernel interface such as eth1 is \
+                      \"net_af_xdp0,iface=eth1\"";
 const DISTRIBUTIONS: [(&str, Distribution); 6] = [
     ("ketama", Distribution::Ketama),
     ("ketama_libmemcached", Distribution::KetamaLibmemcached),
@@ -34,6 +36,7 @@ pub(super) struct Places {
     pub(super) document: Span,
     pub(super) admin_listen: Option<Span>,
     pub(super) embedded_listen: Option<Span>,
+    pub(super) dataplane: Span,
     pub(super) mtu: Option<Span>,
     pub(super) packet_buffers: Option<Span>,
     pub(super) pools: Vec<PoolPlaces>,
@@ -57,6 +60,7 @@ pub(super) struct ServerPlaces {
 pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
     let mut places = Places {
         document: root.span.start..root.span.start,
+        dataplane: 0..0,
         admin_listen: None,
         embedded_listen: None,
         mtu: None,
@@ -86,7 +90,8 @@ pub(super) fn root<'a, 't>(text: &'t str, problems: &'a RefCell<Problems<'t>>) -
     let (table, errors) = toml::de::DeTable::parse_recoverable(text);
     for error in errors {
         let span = error.span().unwrap_or(0..0);
-        problems.borrow_mut().error(&span, format!("not TOML: {}", error.message()), "");
+        let remedy = "mend the syntax: `key = value`, once for each key; texts stand in quotes, lists in [ ]";
+        problems.borrow_mut().error(&span, format!("not TOML: {}", error.message()), remedy);
     }
     let span = table.span();
     Reader::new("the file", span, table.into_inner(), problems)
@@ -168,6 +173,7 @@ fn dataplane(mut table: Reader<'_, '_>, places: &mut Places) -> Dataplane {
     for port in table.tables("port", "[[dataplane.port]]") {
         dataplane.ports.extend(self::port(port, &dataplane.ports));
     }
+    places.dataplane = table.span.clone();
     places.packet_buffers = packet_buffers.map(|count| count.span);
     places.mtu = mtu.map(|mtu| mtu.span);
     if dataplane.ports.is_empty() {
@@ -239,18 +245,14 @@ fn port(mut table: Reader<'_, '_>, others: &[Port]) -> Option<Port> {
 #[cfg(feature = "dpdk")]
 fn check_device(table: &Reader<'_, '_>, device: &Located<String>) {
     if let Err(error) = device.value.parse::<fabric_dpdk::PortSpec>() {
-        table.error(&device.span, error.to_string(), "give a DPDK device, such as \"net_af_xdp0,iface=sw1\"");
+        table.error(&device.span, format!("`device` in [[dataplane.port]]: {}", error.reason), DEVICE);
     }
 }
 
 #[cfg(not(feature = "dpdk"))]
 fn check_device(table: &Reader<'_, '_>, device: &Located<String>) {
     if device.value.trim().is_empty() {
-        table.error(
-            &device.span,
-            "the device is empty",
-            "give a DPDK device, such as \"net_af_xdp0,iface=sw1\"",
-        );
+        table.error(&device.span, "`device` in [[dataplane.port]]: the name is missing", DEVICE);
     }
 }
 
@@ -392,14 +394,18 @@ fn size(
     if range.contains(&size.value.0) {
         return Some(size);
     }
-    let (least, most) = (ByteSize(*range.start()), ByteSize(*range.end()));
-    let message = format!("`{key}` = {} is out of range", size.value);
-    table.error(&size.span, message, format!("give {least} to {most}"));
+    let least = ByteSize(*range.start());
+    let remedy = match *range.end() {
+        u64::MAX => format!("give at least {least}"),
+        most => format!("give {least} to {}", ByteSize(most)),
+    };
+    table.error(&size.span, format!("`{key}` = {} is out of range", size.value), remedy);
     None
 }
 
 fn listen(table: &mut Reader<'_, '_>, into: &mut SocketAddr) -> Option<Span> {
-    let listen = table.parsed::<SocketAddr>("listen", "an address and a port, such as \"127.0.0.1:9311\"")?;
+    let listen =
+        table.parsed::<SocketAddr>("listen", &format!("an address and a port, such as \"{into}\""))?;
     *into = listen.value;
     Some(listen.span)
 }

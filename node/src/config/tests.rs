@@ -166,7 +166,7 @@ fn what_is_wrong_is_said_with_its_place_and_remedy() {
         (
             "[node]",
             "[embedded]\nmemory = \"64KB\"\n[node]",
-            "node.toml:3:10: error: `memory` = 64000B is out of range",
+            "node.toml:3:10: error: `memory` = 64000B is out of range\n  remedy: give at least 64KiB",
         ),
         (
             "[node]",
@@ -179,7 +179,24 @@ fn what_is_wrong_is_said_with_its_place_and_remedy() {
             "node.toml:3:10: error: [embedded] and [admin] both listen on 127.0.0.1:9311",
         ),
         ("[node]", "[admin]\nlisten = \"localhost\"\n[node]", "node.toml:3:10: error: `listen` in [admin]: "),
-        ("name = \"tor-1\"", "name = ", "node.toml:3:8: error: not TOML: "),
+        (
+            "[node]",
+            "[embedded]\nlisten = \"11211\"\n[node]",
+            "node.toml:3:10: error: `listen` in [embedded]: invalid socket address syntax\n  \
+             remedy: give an address and a port, such as \"127.0.0.1:11211\"",
+        ),
+        (
+            "[\"10.0.0.0/24\"]",
+            "[\"10.0.0.7\"]",
+            "node.toml:22:12: error: `clients` in [[pool]]: invalid IP address syntax\n  \
+             remedy: give networks such as \"10.0.0.0/24\", or \"10.0.0.1/32\" for one address",
+        ),
+        (
+            "address = \"10.0.0.254/24\"",
+            "",
+            "node.toml:6:1: error: `host_interface` needs the node's own address",
+        ),
+        ("name = \"tor-1\"", "name = tor-1", "node.toml:3:8: error: not TOML: "),
     ];
     let mut missed = Vec::new();
     for (original, replaced, expected) in cases {
@@ -221,6 +238,28 @@ fn packet_buffers_and_mtu_that_suffice_are_no_problem() {
     assert_eq!(buffers(RACK), 45056, "two workers, three ports, one pool");
     let pools_start = RACK.find("[[pool]]").unwrap();
     assert_eq!(buffers(&RACK[..pools_start]), 45056 - 2 * 8192);
+}
+
+#[test]
+fn a_plain_switch_is_told_so_where_it_is_asked_for() {
+    let start = RACK.find("[dataplane]").unwrap();
+    let switch = RACK[start..RACK.find("[[pool]]").unwrap()].replace("host_interface = \"ss0\"\n", "");
+    let text = format!("[admin]\n\n{switch}");
+    assert_eq!(problems(&text).len(), 1);
+    assert!(
+        problems(&text)[0]
+            .starts_with("node.toml:3:1: warning: [dataplane] without a [[pool]] is a plain switch")
+    );
+}
+
+#[cfg(feature = "dpdk")]
+#[test]
+fn an_interfaces_name_alone_is_no_device() {
+    let found = problems(&RACK.replace("net_af_xdp1,iface=sw2", "eth0"));
+    let expected = "node.toml:16:10: error: `device` in [[dataplane.port]]: \"eth0\" is neither a PCI address nor the \
+                    name of a virtual network device, which begins with \"net_\"\n  remedy: give a PCI address such as \
+                    \"0000:03:00.0\"; a kernel interface such as eth1 is \"net_af_xdp0,iface=eth1\"";
+    assert_eq!(found, [expected]);
 }
 
 #[test]

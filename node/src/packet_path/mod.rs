@@ -43,8 +43,6 @@ const MAILBOX: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum StartError {
-    #[error("the packet path needs an address of its own; add `address = \"10.0.0.254/24\"` to [node]")]
-    NoAddress,
     #[error(transparent)]
     Device(#[from] SpecError),
     #[error(transparent)]

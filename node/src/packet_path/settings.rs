@@ -52,23 +52,24 @@ impl Settings {
     /// What `config` asks for; `None` if it asks for no packet path.
     ///
     /// # Errors
-    /// [`StartError`] if a device cannot be named to DPDK, or the node has no address.
+    /// [`StartError`] if a device cannot be named to DPDK.
     pub fn of(config: &Config) -> Result<Option<Self>, StartError> {
         let Some(dataplane) = &config.dataplane else { return Ok(None) };
-        let address = config.node.address.ok_or(StartError::NoAddress)?;
+        // Who has pools or a host interface has an address; a plain switch needs none.
+        let address = config.node.address;
         let mac = config.node.mac();
         let port =
             |port: &config::Port| Ok(PortSettings { name: port.name.clone(), device: port.device.parse()? });
         let ports = dataplane.ports.iter().map(port).collect::<Result<Vec<_>, StartError>>()?;
-        let host = match &dataplane.host_interface {
-            Some(interface) => Some(host(interface, address, mac)?),
-            None => None,
-        };
-        let node = NodeAddress { mac, ip: address.addr(), kernel_answers_arp: host.is_some() };
+        let interface = dataplane.host_interface.as_ref().zip(address);
+        let host = interface.map(|(interface, address)| host(interface, address, mac)).transpose()?;
+        let kernel_answers_arp = host.is_some();
+        let node = address.map(|address| NodeAddress { mac, ip: address.addr(), kernel_answers_arp });
         let workers = dataplane.cores.len() as u16;
         let upstream_ports = (UPSTREAM_PORT..).step_by(usize::from(workers));
-        let pools = config.pools.iter().zip(upstream_ports).map(|(config, first)| pool(config, node, first));
-        Ok(Some(Self { dataplane: dataplane.clone(), mac, ports, host, pools: pools.collect() }))
+        let pools = config.pools.iter().zip(upstream_ports);
+        let pools = pools.filter_map(|(config, first)| Some(pool(config, node?, first))).collect();
+        Ok(Some(Self { dataplane: dataplane.clone(), mac, ports, host, pools }))
     }
 
     /// All ports, the host's last.
@@ -124,5 +125,18 @@ fn pool(config: &config::Pool, node: NodeAddress, upstream_port: u16) -> Pool {
         },
         node,
         upstream_port,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_switch_needs_no_address() {
+        let text = "[dataplane]\ncores = [1]\n[[dataplane.port]]\nname = \"a\"\ndevice = \"net_ring0\"\n";
+        let config = config::parse("f", text).config.unwrap();
+        let settings = Settings::of(&config).unwrap().unwrap();
+        assert_eq!((settings.ports.len(), settings.pools.len(), settings.host_port()), (1, 0, None));
     }
 }
