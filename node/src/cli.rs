@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::io::{self, IsTerminal, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use memcached_bridge::store::MIN_MEMORY_BYTES;
 
 use crate::config::size::NotASize;
 use crate::config::{self, ByteSize, Severity};
+use crate::telemetry::Telemetry;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -157,15 +158,14 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 impl Cli {
-    /// Sends the log to standard error.
-    pub fn init_log(&self) {
+    /// Starts the log on standard error. Traces go nowhere yet.
+    pub fn start_log(&self) -> Telemetry {
         let filter = self.log.clone().or_else(|| std::env::var("SMARTSWITCH_LOG").ok());
         let filter = EnvFilter::try_new(filter.as_deref().unwrap_or("info")).unwrap_or_else(|error| {
             eprintln!("smartswitch: the log filter is ignored: {error}");
             EnvFilter::new("info")
         });
-        let ansi = io::stderr().is_terminal();
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi).init();
+        Telemetry::start(filter)
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Embedded;
+use crate::telemetry::Sampling;
 use counters::Counters;
 
 /// How often a part of the store is swept.
@@ -86,6 +87,7 @@ struct Shared {
     server: Server,
     counters: Counters,
     clock: Clock,
+    sampling: Sampling,
 }
 
 /// The time that the store goes by.
@@ -107,7 +109,7 @@ impl Opened {
     ///
     /// # Errors
     /// [`ListenError`] if an address cannot be had.
-    pub async fn open(config: Embedded, threads: usize) -> Result<Self, ListenError> {
+    pub async fn open(config: Embedded, threads: usize, sampling: Sampling) -> Result<Self, ListenError> {
         let failed = |protocol, address| {
             move |source| ListenError::new("memcached", address, protocol, "--listen", source)
         };
@@ -130,7 +132,8 @@ impl Opened {
             ..ServerFacts::default()
         };
         let server = Server { store: Store::new(limits), facts };
-        let shared = Arc::new(Shared { config, listen, server, counters: Counters::default(), clock });
+        let counters = Counters::default();
+        let shared = Arc::new(Shared { config, listen, server, counters, clock, sampling });
         Ok(Self { shared, tcp, udp })
     }
 

@@ -23,4 +23,5 @@ pub mod embedded;
 pub mod packet_path;
 pub mod run;
 pub mod status;
+pub mod telemetry;
 pub mod top;

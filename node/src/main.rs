@@ -7,9 +7,9 @@ use node::cli::{Cli, Command, RunOptions};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    cli.init_log();
+    let telemetry = cli.start_log();
     let outcome = match cli.command.unwrap_or(Command::Run(RunOptions::default())) {
-        Command::Run(options) => node::run::run(&options),
+        Command::Run(options) => node::run::run(&options, telemetry),
         Command::Check(options) => return node::cli::check(&options),
         Command::Top(options) => node::top::top(&options),
     };

@@ -18,6 +18,7 @@ use crate::cli::RunOptions;
 use crate::config::{self, Config, Embedded};
 use crate::embedded::{ListenError, Opened};
 use crate::status::Registry;
+use crate::telemetry::{Sampling, Telemetry};
 use crate::{admin, dataplane};
 
 /// How long requests in flight may take once the node is told to stop.
@@ -29,8 +30,9 @@ const MAX_THREADS: usize = 8;
 ///
 /// # Errors
 /// Whatever keeps it from starting; the message says what to do.
-pub fn run(options: &RunOptions) -> Result<(), Box<dyn Error>> {
+pub fn run(options: &RunOptions, mut telemetry: Telemetry) -> Result<(), Box<dyn Error>> {
     let config = configure(options)?;
+    telemetry.export(&config.telemetry, &config.node.name)?;
     let registry = Registry::new(config.node.name.clone());
     // Its threads and memory come first, so that the runtime's threads are not pinned with them.
     let dataplane = dataplane::start(&config, &registry)?;
@@ -82,8 +84,9 @@ async fn serve(
     let failed = |source| ListenError::new("the admin server", config.admin.listen, "tcp", "--admin", source);
     let admin_listener = TcpListener::bind(config.admin.listen).await.map_err(failed)?;
     let admin_address = admin_listener.local_addr().map_err(failed)?;
+    let sampling = Sampling::of(&config.telemetry);
     let embedded = match config.embedded {
-        Some(embedded) => Some(Opened::open(embedded, threads).await?),
+        Some(embedded) => Some(Opened::open(embedded, threads, sampling).await?),
         None => None,
     };
 

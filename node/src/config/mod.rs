@@ -10,11 +10,13 @@
 //! | `reader` | tables, key by key |
 //! | `read` | sections: from tables to valid values |
 //! | `check` | what only shows across sections |
+//! | [`difference`] | what a new file changes |
 //! | [`problem`] | what is wrong, where, and what to do |
 //! | [`size`] | byte sizes |
 
 mod buffers;
 mod check;
+pub mod difference;
 pub mod problem;
 mod read;
 mod reader;
@@ -31,7 +33,9 @@ use std::path::Path;
 use problem::Problems;
 pub use problem::{Problem, Severity};
 pub use size::ByteSize;
-pub use types::{Admin, Config, Dataplane, Embedded, Node, Pool, Port, Server, is_allowed, loopback};
+pub use types::{
+    Admin, Config, Dataplane, Embedded, Node, Pool, Port, Server, Telemetry, is_allowed, loopback,
+};
 
 /// A file that was read: what it says, and what is wrong with it.
 #[derive(Debug)]

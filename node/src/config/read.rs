@@ -14,7 +14,7 @@ use super::buffers;
 use super::problem::Problems;
 use super::reader::{Located, Reader, Span};
 use super::size::ByteSize;
-use super::types::{Admin, Config, Dataplane, Embedded, Node, Pool, Port, Server};
+use super::types::{Admin, Config, Dataplane, Embedded, Node, Pool, Port, Server, Telemetry};
 
 /// The largest item that can be allowed, in bytes: memcached's own bound.
 const MAX_ITEM_BYTES: u64 = 1 << 30;
@@ -69,6 +69,7 @@ pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
     };
     let node = root.table("node").map(node).unwrap_or_default();
     let admin = root.table("admin").map(|table| admin(table, &mut places)).unwrap_or_default();
+    let telemetry = root.table("telemetry").map(telemetry).unwrap_or_default();
     let embedded = root.table("embedded").map(|table| embedded(table, &mut places));
     let mut dataplane = root.table("dataplane").map(|table| dataplane(table, &mut places));
     let mut pools = Vec::new();
@@ -82,7 +83,7 @@ pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
         dataplane.packet_buffers = buffers::needed(dataplane, pools.len());
     }
     root.finish();
-    (Config { node, admin, embedded, dataplane, pools }, places)
+    (Config { node, admin, embedded, dataplane, pools, telemetry }, places)
 }
 
 /// A reader of `text`'s root table.
@@ -115,6 +116,27 @@ fn admin(mut table: Reader<'_, '_>, places: &mut Places) -> Admin {
     }
     table.finish();
     admin
+}
+
+/// Requests over sockets that are traced, unless the config says otherwise: enough to see what a busy node does, too
+/// few to slow it.
+const SAMPLE: f64 = 0.001;
+
+fn telemetry(mut table: Reader<'_, '_>) -> Telemetry {
+    let otlp = table.text("otlp");
+    if let Some(otlp) = &otlp
+        && !otlp.value.starts_with("http://")
+    {
+        let message = format!("`{}` is no address of a collector", otlp.value);
+        table.error(&otlp.span, message, "give `http://HOST:4318`: OTLP over HTTP, to a collector nearby");
+    }
+    let sample = table.float("sample", 0.0);
+    if let Some(sample) = sample.as_ref().filter(|sample| sample.value > 1.0) {
+        let message = format!("a `sample` of {} is more than all requests", sample.value);
+        table.error(&sample.span, message, "give a share from 0 to 1, such as 0.001");
+    }
+    table.finish();
+    Telemetry { otlp: otlp.map(|otlp| otlp.value), sample: sample.map_or(SAMPLE, |sample| sample.value) }
 }
 
 fn embedded(mut table: Reader<'_, '_>, places: &mut Places) -> Embedded {

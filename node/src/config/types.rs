@@ -24,6 +24,8 @@ pub struct Config {
     pub dataplane: Option<Dataplane>,
     /// The pools of the packet path.
     pub pools: Vec<Pool>,
+    /// Traces.
+    pub telemetry: Telemetry,
 }
 
 impl Default for Config {
@@ -35,6 +37,7 @@ impl Default for Config {
             embedded: Some(Embedded::default()),
             dataplane: None,
             pools: Vec::new(),
+            telemetry: Telemetry::default(),
         }
     }
 }
@@ -77,6 +80,15 @@ impl Default for Admin {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 9311)), allow: loopback() }
     }
+}
+
+/// `[telemetry]`
+#[derive(Clone, Debug, Default)]
+pub struct Telemetry {
+    /// The OpenTelemetry collector that traces go to by OTLP over HTTP, such as `http://127.0.0.1:4318`; none without.
+    pub otlp: Option<String>,
+    /// The share of requests over kernel sockets that are traced, 0 to 1.
+    pub sample: f64,
 }
 
 /// `[embedded]`

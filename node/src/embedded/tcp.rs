@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 
 use super::Shared;
 use super::counters::{add, read};
-use crate::config;
+use crate::{config, telemetry};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 * 1024;
@@ -197,6 +197,7 @@ impl Connection {
                 Err(error) => return Err(error),
             };
             add(&self.shared.server.facts.bytes_read, len as u64);
+            let _span = self.shared.sampling.picks().then(|| self.span(len));
             if !self.held.is_empty() {
                 self.held.extend_from_slice(&input[..len]);
                 return self.answer_all_held(out);
@@ -205,6 +206,21 @@ impl Connection {
             self.held.extend_from_slice(&input[consumed..len]);
             self.account(out)
         })
+    }
+
+    /// The span of what is answered now: the commands that came in one read.
+    fn span(&self, len: usize) -> tracing::span::EnteredSpan {
+        let client = self.stream.peer_addr().map_or(String::new(), |client| client.to_string());
+        let read = u64::try_from(len).unwrap_or(u64::MAX);
+        tracing::info_span!(
+            target: telemetry::TRACE,
+            "memcached",
+            otel.kind = "server",
+            network.transport = "tcp",
+            client.address = client,
+            memcached.bytes_read = read
+        )
+        .entered()
     }
 
     fn answer_held(&mut self) -> io::Result<()> {
