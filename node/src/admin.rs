@@ -2,7 +2,7 @@
 //!
 //! | path | what it answers |
 //! |---|---|
-//! | `/` | a page that shows the status live |
+//! | `/` | a page that shows the status live, with `/page.css`, `/page.js` and `/icon.svg` |
 //! | `/healthz` | `ok`, or 503 while the node drains |
 //! | `/metrics` | Prometheus text |
 //! | `/api/status` | [`Status`](crate::status::Status) as JSON |
@@ -24,9 +24,12 @@ use crate::config;
 use crate::status::Registry;
 
 const PAGE: &str = include_str!("admin/page.html");
-/// The page brings its own style and script, and talks to nobody else.
+const STYLE: &str = include_str!("admin/page.css");
+const SCRIPT: &str = include_str!("admin/page.js");
+const ICON: &str = include_str!("admin/icon.svg");
+/// The page takes everything from this server, and nothing that stands in a status is ever run.
 const PAGE_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'";
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'";
 /// The format's version is part of its name.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -57,6 +60,9 @@ pub async fn run(
 fn router(admin: Admin) -> Router {
     Router::new()
         .route("/", get(page))
+        .route("/page.css", get(|| asset("text/css", STYLE)))
+        .route("/page.js", get(|| asset("text/javascript", SCRIPT)))
+        .route("/icon.svg", get(|| asset("image/svg+xml", ICON)))
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .route("/api/status", get(status))
@@ -79,6 +85,11 @@ async fn check_client(
 
 async fn page() -> Response {
     ([(header::CONTENT_SECURITY_POLICY, PAGE_POLICY)], Html(PAGE)).into_response()
+}
+
+/// A part of the page. Browsers ask again each time, so that all parts are of one version.
+async fn asset(content_type: &'static str, content: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-cache")], content).into_response()
 }
 
 async fn health(State(admin): State<Admin>) -> Response {

@@ -87,7 +87,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a node until it is told to stop; what is done without a command, too.
+    /// Run a node until it is told to stop (the default).
     Run(RunOptions),
     /// Check a configuration and start nothing.
     Check(CheckOptions),
