@@ -402,7 +402,8 @@ fn random_streams_get_the_same_bytes_as_from_memcached() {
     let seed = std::env::var("MEMCACHED_SEED").ok().map_or(unix | 1, |seed| seed.parse().unwrap());
     println!("MEMCACHED_SEED={seed}");
     let memcached = Memcached::start();
-    let server = Server { store: Store::new(Limits::default()), facts: ServerFacts::default() };
+    let server =
+        Server { store: Store::new(Limits::default()), facts: ServerFacts::default(), credentials: None };
     let now = Now { unix, ..Now::default() };
     let mut generator = Generator { random: Random(seed), unix };
     let mut bytes = 0;

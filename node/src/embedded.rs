@@ -129,9 +129,11 @@ impl Opened {
             threads,
             max_connections: config.max_connections,
             started: clock.now(),
+            listen: Some(listen),
+            udp: udp.is_some(),
             ..ServerFacts::default()
         };
-        let server = Server { store: Store::new(limits), facts };
+        let server = Server { store: Store::new(limits), facts, credentials: None };
         let counters = Counters::default();
         let shared = Arc::new(Shared { config, listen, server, counters, clock, sampling });
         Ok(Self { shared, tcp, udp })

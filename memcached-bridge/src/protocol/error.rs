@@ -1,5 +1,7 @@
 //! What can be wrong with a request.
 
+use super::binary::Status;
+
 /// What is wrong with a request, or why it is refused. Displays as memcached's reply line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProtocolError {
@@ -49,9 +51,12 @@ pub enum ProtocolError {
     LineTooLong,
     /// A binary request that does not begin with the magic byte; the connection is closed without a reply.
     BinaryMagic,
-    /// A binary opcode that memcached does not know, or lengths that contradict one another.
+    /// A binary opcode that memcached does not know.
     BinaryUnknown,
-    /// A binary request whose extras, key or value have the wrong length for its opcode.
+    /// A binary request whose extras and key are longer than its body; the connection is closed after the reply.
+    BinaryLengths,
+    /// A binary request whose extras, key or value have the wrong length for its opcode; the connection is closed after
+    /// the reply.
     BinaryArguments,
 }
 
@@ -68,7 +73,8 @@ impl ProtocolError {
     /// the error belongs to the binary protocol.
     pub fn reply(self) -> Option<&'static str> {
         use ProtocolError::*;
-        let replies = !matches!(self, LineTooLong | BinaryMagic | BinaryUnknown | BinaryArguments);
+        let replies =
+            !matches!(self, LineTooLong | BinaryMagic | BinaryUnknown | BinaryLengths | BinaryArguments);
         replies.then(|| self.text())
     }
 
@@ -98,25 +104,20 @@ impl ProtocolError {
             OutOfMemory => "SERVER_ERROR out of memory storing object",
             LineTooLong => "the command line is longer than the protocol allows",
             BinaryMagic => "a binary request began with another byte than 0x80",
-            BinaryUnknown => "Unknown command",
-            BinaryArguments => "Invalid arguments",
+            BinaryUnknown => "a binary opcode that memcached does not know",
+            BinaryLengths => "a binary request whose extras and key are longer than its body",
+            BinaryArguments => "a binary request whose lengths do not fit its opcode",
         }
     }
 
     /// The status of the binary reply (`doc/protocol-binary.txt`), if there is one.
     pub fn status(self) -> Option<u16> {
-        match self {
-            ProtocolError::BinaryUnknown => Some(0x81),
-            ProtocolError::BinaryArguments => Some(0x04),
-            ProtocolError::TooLarge => Some(0x03),
-            ProtocolError::OutOfMemory => Some(0x82),
-            _ => None,
-        }
+        Status::of(self).map(Status::code)
     }
 
     /// Whether the rest of the stream cannot be told apart any more.
     pub fn is_fatal(self) -> bool {
         use ProtocolError::*;
-        matches!(self, LineTooLong | BinaryMagic | BinaryArguments)
+        matches!(self, LineTooLong | BinaryMagic | BinaryLengths | BinaryArguments)
     }
 }

@@ -7,7 +7,8 @@
 //! - A line longer than [`MAX_LINE_LEN`] closes the connection however its bytes arrive; memcached lets it pass if it
 //!   arrives in one read. Only `get`, `gets`, `gat` and `gats` may be longer, up to [`MAX_MULTIGET_LINE_LEN`].
 //! - `ma` and `mg` with an opaque of more than 32 bytes are refused before they act, not after.
-//! - Administrative commands (`slabs`, `lru`, `lru_crawler`, `watch`, `cache_memlimit`, `shutdown`) are unknown.
+//! - Administrative commands (`slabs`, `lru`, `lru_crawler`, `watch`, `cache_memlimit`, `shutdown`) are unknown, so that
+//!   nobody forwards them; a [session](crate::session) has replies to them.
 //!
 //! An input that is [`Step::Invalid`] must not be forwarded: the server might read it otherwise and act. A datagram
 //! may hold several commands, so whoever forwards a datagram unread has to parse it to its end.

@@ -199,11 +199,11 @@ impl Call<'_> {
                 true => base64::encode(item.key(), |text| out.extend_from_slice(text)),
                 false => out.extend_from_slice(item.key()),
             }
-            let expiry = item.expiry.remaining(self.now).map_or(-1, i64::from);
+            // memcached shows how long ago it ends: a negative number.
+            let expiry = item.expiry.remaining(self.now).map_or(-1, |seconds| -i64::from(seconds));
             let fetched = if item.fetched { "yes" } else { "no" };
-            let (idle, size) = (seen.idle_seconds, item.key().len() + item.value().len());
-            let line =
-                format!(" exp={expiry} la={idle} cas={} fetch={fetched} cls=1 size={size}\r\n", item.cas);
+            let (idle, cas, size) = (seen.idle_seconds, item.cas, item.measured());
+            let line = format!(" exp={expiry} la={idle} cas={cas} fetch={fetched} cls=1 size={size}\r\n");
             out.extend_from_slice(line.as_bytes());
         });
         if found.is_none() {

@@ -10,30 +10,41 @@
 //! The shell keeps what was not consumed and hands it in again with what follows it. So a session holds nothing
 //! but a few numbers, and an idle connection needs no buffers at all.
 //!
-//! **Bounds.** Unconsumed input: one command line (1 MiB for a multiget, 2 KiB for anything else) or one storage command
-//! with its value, which the store's item limit bounds. Output of one call: [`OUTPUT_BYTES`] and one value. A larger
-//! reply to a multiget comes in several calls.
+//! **Bounds.** Unconsumed input: one command line (1 MiB for a multiget, 2 KiB for anything else), one binary header with
+//! its extras and key (64 KiB, though only 250 bytes of key are taken) or one storage command with its value, which the
+//! store's item limit bounds. Output of one call: [`OUTPUT_BYTES`] and one value, or one reply to `stats`. A larger reply
+//! to a multiget comes in several calls.
 //!
-//! The replies are those of memcached 1.6.18, errors included. The binary protocol is not served: its
-//! connections are closed.
+//! The replies are those of memcached 1.6.18, errors included: text and binary, told apart by a connection's first byte.
+//! Where [`Server::credentials`] are set, a connection speaks binary only, and nothing but `version` before it has
+//! authenticated itself by SASL PLAIN (as `memcached -S`).
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `text` | lines: parsed, answered, refused |
 //! | `ascii` | the classic text commands |
 //! | `meta` | the meta commands |
-//! | [`stats`] | `stats`, and what a shell counts for it |
+//! | `admin` | text commands for mechanisms that memcached has and this store has not |
+//! | `binary` | the binary protocol, one file per family |
+//! | [`stats`] | `stats` of both protocols, and what a shell counts for it |
+//! | [`credentials`] | who may authenticate |
 //! | [`datagram`] | requests and replies over UDP |
 
+mod admin;
 mod ascii;
+mod binary;
+pub mod credentials;
 pub mod datagram;
 mod meta;
 pub mod stats;
+mod text;
 
 #[cfg(test)]
 mod tests;
 
-use crate::protocol::{Dialect, Head, Invalid, Key, Keys, Protocol, ProtocolError, Request, Verb, render};
+use crate::protocol::{DataBlock, Key, Protocol, Request, Verb};
 use crate::store::{Now, Store};
+use credentials::Credentials;
 use stats::ServerFacts;
 
 /// A call to [`Session::receive`] begins no further value once it has written so many bytes.
@@ -49,6 +60,8 @@ pub struct Server {
     pub store: Store,
     /// What only the shell knows, for `stats`.
     pub facts: ServerFacts,
+    /// Who may use the server, if not everybody.
+    pub credentials: Option<Credentials>,
 }
 
 /// What has to happen next.
@@ -83,6 +96,7 @@ pub struct Session {
     searched: usize,
     /// Bytes of the first request's key list that are still to be answered.
     unanswered: Option<usize>,
+    sasl: binary::SaslState,
 }
 
 impl Session {
@@ -99,6 +113,14 @@ impl Session {
     /// Bytes that the unconsumed input must have before it can be a whole request, 0 if unknown.
     pub fn awaited_input(&self) -> usize {
         self.await_len
+    }
+
+    /// What to say before a connection is closed whose unconsumed `input` cannot be held.
+    pub fn out_of_memory(&self, input: &[u8], out: &mut Vec<u8>) {
+        match self.protocol {
+            Some(Protocol::Binary) => binary::out_of_memory(input, out),
+            _ => out.extend_from_slice(b"SERVER_ERROR out of memory reading request\r\n"),
+        }
     }
 
     /// Carries out the requests at the front of `input` and appends their replies to `out`.
@@ -146,81 +168,26 @@ impl Session {
     }
 
     fn step(&mut self, input: &[u8], server: &Server, now: Now, out: &mut Vec<u8>) -> Step {
-        let protocol = *self.protocol.get_or_insert_with(|| Protocol::detect(input[0]));
-        if protocol == Protocol::Binary {
-            return Step::Close;
-        }
-        (self.await_len, self.searched) = (0, 0);
-        let (mut request, mut len, block) = match protocol.parse_head(input) {
-            Head::Complete { request, consumed, block } => (request, consumed, block),
-            Head::Incomplete => {
-                self.searched = input.len();
-                return Step::Incomplete;
-            }
-            Head::Invalid(invalid) => return self.refuse(invalid, out),
+        let detect = || match server.credentials {
+            Some(_) => Protocol::Binary,
+            None => Protocol::detect(input[0]),
         };
-        if let Some(block) = block {
-            if refuse_too_large(&request, block.value_len, server, now, out) {
-                self.swallow = block.wire_len();
-                return Step::Done { len };
-            }
-            let Some(wire) = input[len..].get(..block.wire_len()) else {
-                self.await_len = len + block.wire_len();
-                return Step::Incomplete;
-            };
-            len += wire.len();
-            let (value, end) = wire.split_at(block.value_len);
-            if end != b"\r\n" {
-                let quiet = request.quiet && request.dialect == Dialect::Ascii;
-                return self.refuse(
-                    Invalid { error: ProtocolError::BadDataChunk, quiet, consumed: len, swallow: 0 },
-                    out,
-                );
-            }
-            request.value = value;
+        let protocol = *self.protocol.get_or_insert_with(detect);
+        (self.await_len, self.searched) = (0, 0);
+        match protocol {
+            Protocol::Text => self.step_text(input, server, now, out),
+            Protocol::Binary => self.step_binary(input, server, now, out),
         }
-        let line = &input[..len];
-        self.carry_out(Received { request, line }, server, now, out)
     }
 
-    fn refuse(&mut self, invalid: Invalid, out: &mut Vec<u8>) -> Step {
-        if !invalid.quiet {
-            render::error(out, invalid.error);
+    /// The data block behind a head of `head_len` bytes, if all of it is there.
+    fn data_block<'a>(&mut self, input: &'a [u8], head_len: usize, block: DataBlock) -> Option<&'a [u8]> {
+        let wire = input[head_len..].get(..block.wire_len());
+        if wire.is_none() {
+            self.await_len = head_len + block.wire_len();
         }
-        if invalid.is_fatal() {
-            return Step::Close;
-        }
-        self.swallow = invalid.swallow;
-        Step::Done { len: invalid.consumed }
+        wire
     }
-
-    fn carry_out(&mut self, received: Received<'_>, server: &Server, now: Now, out: &mut Vec<u8>) -> Step {
-        let len = received.line.len();
-        let Received { mut request, line } = received;
-        match (request.dialect, request.verb) {
-            (_, Verb::Quit) => return Step::Close,
-            (_, Verb::Get | Verb::Gets | Verb::Gat | Verb::Gats) => {
-                if let (Some(left), Keys::List(list)) = (self.unanswered, request.keys) {
-                    request.keys = Keys::List(&list[list.len().saturating_sub(left)..]);
-                }
-                self.unanswered = ascii::retrieve(&request, server, now, out);
-                if self.unanswered.is_some() {
-                    return Step::Yield;
-                }
-            }
-            (_, Verb::Stats) => stats::answer(line, server, now, out),
-            (Dialect::Meta(flags), _) => meta::answer(&request, flags, &server.store, now, out),
-            _ if request.quiet => ascii::answer(&request, &server.store, now, &mut Vec::new()),
-            _ => ascii::answer(&request, &server.store, now, out),
-        }
-        Step::Done { len }
-    }
-}
-
-/// A request and its bytes.
-struct Received<'a> {
-    request: Request<'a>,
-    line: &'a [u8],
 }
 
 /// What became of the front of the input.
@@ -235,23 +202,14 @@ enum Step {
     Close,
 }
 
-/// Refuses a value that is too large before it is taken in.
-fn refuse_too_large(
-    request: &Request<'_>,
-    value_len: usize,
-    server: &Server,
-    now: Now,
-    out: &mut Vec<u8>,
-) -> bool {
+/// Whether a value is too large to be taken in. What it was to replace is then gone.
+fn is_too_large(request: &Request<'_>, value_len: usize, store: &Store, now: Now) -> bool {
     let key = key_of(request);
-    if !server.store.is_too_large(&key, value_len, request.flags) {
-        return false;
+    let too_large = store.is_too_large(&key, value_len, request.flags);
+    if too_large {
+        store.refuse_too_large(&key, matches!(request.verb, Verb::Set | Verb::MetaSet), now);
     }
-    server.store.refuse_too_large(&key, matches!(request.verb, Verb::Set | Verb::MetaSet), now);
-    if !request.quiet || request.dialect != Dialect::Ascii {
-        render::error(out, ProtocolError::TooLarge);
-    }
-    true
+    too_large
 }
 
 /// The key of a request that has one.

@@ -16,7 +16,7 @@ pub struct Now {
 
 impl Now {
     /// Monotonic whole seconds. They begin at 2, so that 0 can say "never" and 1 "already past".
-    pub(super) fn seconds(self) -> u32 {
+    pub(crate) fn seconds(self) -> u32 {
         u32::try_from(self.at.0 / 1_000_000_000).unwrap_or(u32::MAX - 2) + 2
     }
 }

@@ -52,6 +52,11 @@ impl Item {
         &self.bytes[usize::from(self.key_len)..]
     }
 
+    /// Its size as memcached measures it, in bytes.
+    pub fn measured(&self) -> usize {
+        measured(self.key(), self.value().len(), self.flags)
+    }
+
     pub(super) fn value_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[usize::from(self.key_len)..]
     }

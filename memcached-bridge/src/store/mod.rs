@@ -147,6 +147,14 @@ impl Store {
         usage
     }
 
+    /// Seconds since the item was stored or read that is first in line for eviction; 0 if there is none.
+    pub fn age_seconds(&self, now: Now) -> u32 {
+        let age = |shard: &Mutex<Shard>| {
+            lock(shard).table.oldest().map_or(0, |item| now.seconds().saturating_sub(item.accessed))
+        };
+        self.shards.iter().map(age).max().unwrap_or(0)
+    }
+
     /// Sets the counters to zero (`stats reset`).
     pub fn reset_counters(&self) {
         for shard in &self.shards {

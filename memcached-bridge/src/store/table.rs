@@ -90,6 +90,11 @@ impl Table {
         self.entries[slot.0 as usize].item.as_mut().expect("a slot names a linked item")
     }
 
+    /// The item that is looked at first when room is needed.
+    pub(super) fn oldest(&self) -> Option<&Item> {
+        (self.oldest != NONE).then(|| self.item(Slot(self.oldest)))
+    }
+
     /// Says that the item was wanted.
     pub(super) fn visit(&mut self, slot: Slot) {
         self.entries[slot.0 as usize].visited = true;

@@ -4,9 +4,9 @@
 //! for is kept. Replies are written as they come; while a client does not take them, nothing more is read from it.
 //!
 //! **Bounds.** `max_connections` connections: one more reads `ERROR Too many open connections` and is closed, as
-//! memcached does. [`HELD_INPUT_BYTES`] of unfinished commands over all connections: the one that asks for more reads
-//! `SERVER_ERROR out of memory reading request` and is closed. A client that takes nothing for
-//! [`STALL`], or leaves a large command unfinished for as long, is cut.
+//! memcached does. [`HELD_INPUT_BYTES`] of unfinished commands over all connections: the one that asks for more is told
+//! that there is no memory for it and closed. A client that takes nothing for [`STALL`], or leaves a large command
+//! unfinished for as long, is cut.
 
 use std::cell::RefCell;
 use std::io;
@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use memcached_bridge::session::stats::connections::Listed;
 use memcached_bridge::session::{Needs, Session};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -85,6 +86,7 @@ fn admit(
     add(&facts.total_connections, 1);
     Some(Connection {
         stream,
+        listed: facts.connections.enter(client, shared.clock.now()),
         shared: Arc::clone(shared),
         session: Session::new(),
         held: Vec::new(),
@@ -114,6 +116,7 @@ struct Scratch {
 
 struct Connection {
     stream: TcpStream,
+    listed: Listed,
     shared: Arc<Shared>,
     session: Session,
     /// Input that is not consumed yet.
@@ -248,6 +251,7 @@ impl Connection {
         loop {
             out.clear();
             let now = self.shared.clock.now();
+            self.listed.is_active(now);
             let progress = self.session.receive(&input[consumed..], &self.shared.server, now, out);
             consumed += progress.consumed;
             self.ended |= progress.needs == Needs::Close;
@@ -292,7 +296,7 @@ impl Connection {
             add(&self.shared.counters.input_full, 1);
             self.ended = true;
             out.clear();
-            out.extend_from_slice(b"SERVER_ERROR out of memory reading request\r\n");
+            self.session.out_of_memory(&self.held, out);
             return self.send(out);
         };
         match &mut self.permit {

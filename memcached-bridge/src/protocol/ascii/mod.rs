@@ -15,7 +15,8 @@ mod touch;
 pub use retrieval::{SingleGet, single_get};
 
 pub(super) use line::{Arguments, find, next_token};
-pub(super) use number::{i32_of, u32_of, u64_of};
+pub(crate) use number::u32_of;
+pub(super) use number::{i32_of, u64_of};
 
 use super::{DataBlock, Dialect, Head, Invalid, MAX_KEY_LEN, ProtocolError, Request, Verb, meta};
 
@@ -46,6 +47,11 @@ impl From<ProtocolError> for Refusal {
     fn from(error: ProtocolError) -> Self {
         Self { error, quiet: false, swallow: 0 }
     }
+}
+
+/// The line at the front of `input` as a command is read from it; nothing if there is none.
+pub(crate) fn line_of(input: &[u8]) -> &[u8] {
+    line::take(input).ok().flatten().map_or(b"", |(line, _)| line)
 }
 
 /// Reads one command line, ASCII or meta.

@@ -36,7 +36,7 @@ pub(in crate::protocol) fn u64_of(token: &[u8]) -> Option<u64> {
 }
 
 /// An unsigned number, cut down to 32 bits.
-pub(in crate::protocol) fn u32_of(token: &[u8]) -> Option<u32> {
+pub(crate) fn u32_of(token: &[u8]) -> Option<u32> {
     u64_of(token).map(|value| value as u32)
 }
 

@@ -1,3 +1,8 @@
+mod binary;
+mod frames;
+mod sasl;
+mod stats;
+
 use proptest::prelude::*;
 
 use super::datagram::{DATAGRAM_BYTES, NoReply, Reply, answer_datagram};
@@ -6,7 +11,7 @@ use crate::protocol::udp::Frame;
 use crate::store::Limits;
 
 fn server() -> Server {
-    Server { store: Store::new(Limits::default()), facts: ServerFacts::default() }
+    Server { store: Store::new(Limits::default()), facts: ServerFacts::default(), credentials: None }
 }
 
 /// Sends `input` in pieces that end at `cuts`, as a shell would.
@@ -109,7 +114,6 @@ fn too_large_a_value_is_refused_at_its_line_and_swallowed() {
 #[test]
 fn what_ends_a_connection() {
     assert_eq!(converse(&server(), b"version\r\nquit\r\nversion\r\n", &[]).1, Needs::Close);
-    assert_eq!(converse(&server(), b"\x80\x00", &[]), (Vec::new(), Needs::Close));
     assert_eq!(converse(&server(), &[b'x'; 5000], &[]).1, Needs::Close);
 }
 
@@ -181,7 +185,41 @@ const WORDS: &[&[u8]] = &[
     b"b",
 ];
 
+/// Binary requests, whole and broken, and what may be read as one.
+fn binary_words() -> impl Strategy<Value = Vec<u8>> {
+    let key = proptest::sample::select(vec![&b"a"[..], b"b", b"a key", b"", b"items"]);
+    let extras = proptest::sample::select(vec![&b""[..], &[0; 4], &[0; 8], &[0; 20], &[0xff; 20], &[1; 3]]);
+    let value = proptest::sample::select(vec![&b""[..], b"1", b"value", b"\0u\0p"]);
+    let whole = (0..0x26_u8, 0..4_u64, extras, key, value).prop_map(|(opcode, cas, extras, key, value)| {
+        frames::Frame { opcode, cas, extras, key, value }.to_bytes()
+    });
+    let fitting = prop_oneof![
+        Just(frames::storing(0x01, b"a", b"5")),
+        Just(frames::storing(0x11, b"a", b"a value")),
+        Just(frames::keyed(0x0c, b"a")),
+        Just(frames::keyed(0x0d, b"b")),
+        Just(frames::keyed(0x0a, b"")),
+    ];
+    prop_oneof![8 => fitting, 4 => whole, 1 => proptest::collection::vec(any::<u8>(), 0..30)]
+}
+
 proptest! {
+    #[test]
+    fn no_binary_bytes_make_it_panic_or_answer_differently_for_their_cuts(
+        words in proptest::collection::vec(binary_words(), 1..20),
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..8),
+        authenticates in any::<bool>(),
+    ) {
+        let server = || {
+            let credentials = authenticates.then(|| Credentials::parse(b"u:p").unwrap());
+            Server { credentials, ..server() }
+        };
+        let input = words.concat();
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
+        cuts.sort_unstable();
+        prop_assert_eq!(converse(&server(), &input, &cuts), converse(&server(), &input, &[]));
+    }
+
     #[test]
     fn no_bytes_make_it_panic_or_answer_differently_for_their_cuts(
         words in proptest::collection::vec(proptest::sample::select(WORDS), 0..60),

@@ -1,0 +1,34 @@
+//! stat: one reply for each row, then an empty one.
+
+use super::Call;
+use crate::protocol::binary::{Reply, Status};
+use crate::session::stats::groups::Group;
+
+impl Call<'_> {
+    /// memcached compares some names only as far as they go, and knows no `conns` here.
+    pub(super) fn stat(&self, out: &mut Vec<u8>) {
+        let group = match self.request.value {
+            b"" => Some(Group::General),
+            name if name.starts_with(b"reset") => {
+                self.server.store.reset_counters();
+                return self.reply.render(out);
+            }
+            name if name.starts_with(b"settings") => Some(Group::Settings),
+            name if name.starts_with(b"detail off") => return self.reply.render(out),
+            name if name.starts_with(b"detail dump") => {
+                self.row("detailed", b"END\r\n", out);
+                return self.reply.render(out);
+            }
+            name => Group::of_store(name),
+        };
+        let Some(group) = group else { return self.fail(Status::KeyNotFound, out) };
+        group.rows(self.server, self.now, &mut |name, value| {
+            self.row(name, value.to_string().as_bytes(), out);
+        });
+        self.reply.render(out);
+    }
+
+    fn row(&self, name: &str, value: &[u8], out: &mut Vec<u8>) {
+        Reply { key: name.as_bytes(), value, ..self.reply }.render(out);
+    }
+}
