@@ -4,6 +4,7 @@
 //! UDP socket, one that sweeps the store.
 
 mod counters;
+mod passwords;
 mod tcp;
 mod udp;
 
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 use crate::config::Embedded;
 use crate::telemetry::Sampling;
 use counters::Counters;
+pub use passwords::PasswordError;
 
 /// How often a part of the store is swept.
 const SWEEP_PERIOD: Duration = Duration::from_millis(100);
@@ -73,6 +75,17 @@ impl ListenError {
     }
 }
 
+/// memcached cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A socket cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The password file cannot be used.
+    #[error(transparent)]
+    Passwords(#[from] PasswordError),
+}
+
 /// The sockets are open; nothing is served yet.
 pub struct Opened {
     shared: Arc<Shared>,
@@ -105,11 +118,12 @@ impl Clock {
 }
 
 impl Opened {
-    /// Opens the sockets.
+    /// Reads the passwords, if there are any, and opens the sockets.
     ///
     /// # Errors
-    /// [`ListenError`] if an address cannot be had.
-    pub async fn open(config: Embedded, threads: usize, sampling: Sampling) -> Result<Self, ListenError> {
+    /// [`OpenError`] if an address cannot be had, or the passwords cannot.
+    pub async fn open(config: Embedded, threads: usize, sampling: Sampling) -> Result<Self, OpenError> {
+        let credentials = config.password_file.as_deref().map(passwords::read).transpose()?;
         let failed = |protocol, address| {
             move |source| ListenError::new("memcached", address, protocol, "--listen", source)
         };
@@ -133,7 +147,7 @@ impl Opened {
             udp: udp.is_some(),
             ..ServerFacts::default()
         };
-        let server = Server { store: Store::new(limits), facts, credentials: None };
+        let server = Server { store: Store::new(limits), facts, credentials };
         let counters = Counters::default();
         let shared = Arc::new(Shared { config, listen, server, counters, clock, sampling });
         Ok(Self { shared, tcp, udp })

@@ -4,7 +4,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::UdpSocket;
+use std::net::{TcpStream, UdpSocket};
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -199,11 +199,79 @@ fn a_command_in_flight_is_finished_before_the_end() {
 }
 
 #[test]
-fn memcapable_finds_nothing_wrong() {
+fn memccapable_finds_nothing_wrong() {
+    for protocol in ["-a", "-b"] {
+        let node = Node::start();
+        let port = node.memcached.port().to_string();
+        let output =
+            Command::new("memccapable").args(["-h", "127.0.0.1", "-p", &port, "-t", "10", protocol]).output();
+        let output = output.expect("memccapable is missing: apt-get install libmemcached-tools");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("All tests passed"), "{protocol}: {text}");
+    }
+}
+
+/// A binary request; its reply's status and value.
+fn ask_binary(stream: &mut TcpStream, opcode: u8, key: &[u8], value: &[u8]) -> (u16, Vec<u8>) {
+    let (key_len, body_len) = (key.len() as u8, (key.len() + value.len()) as u8);
+    let mut request = vec![0x80, opcode, 0, key_len, 0, 0, 0, 0, 0, 0, 0, body_len];
+    request.resize(24, 0);
+    stream.write_all(&[&request, key, value].concat()).unwrap();
+    let mut header = [0; 24];
+    stream.read_exact(&mut header).unwrap();
+    let mut body = vec![0; usize::from(header[11])];
+    stream.read_exact(&mut body).unwrap();
+    (u16::from_be_bytes([header[6], header[7]]), body)
+}
+
+#[test]
+fn with_a_password_file_strangers_are_not_served() {
+    let users = support::write_config("users", "alice:wonderland\n");
+    let node = Node::start_configured("passwords", "", &format!("password_file = {users:?}"));
+    assert!(node.ready.contains(" (tcp), "), "{}: a datagram cannot authenticate", node.ready);
+    let mut stranger = node.connect();
+    assert_eq!(ask_binary(&mut stranger, 0x00, b"k", b""), (0x20, b"Auth failure.".to_vec()));
+    assert_eq!(stranger.read(&mut [0; 1]).unwrap_or(0), 0, "a stranger may go on");
+    let mut alice = node.connect();
+    let (plain, message) = (b"PLAIN", b"\0alice\0wonderland");
+    assert_eq!(ask_binary(&mut alice, 0x21, plain, b"\0alice\0wonder").0, 0x20);
+    assert_eq!(ask_binary(&mut alice, 0x21, plain, message), (0, b"Authenticated".to_vec()));
+    assert_eq!(ask_binary(&mut alice, 0x00, b"k", b""), (0x01, b"Not found".to_vec()));
+    let mut text = node.connect();
+    text.write_all(b"version\r\n").unwrap();
+    assert_eq!(text.read(&mut [0; 16]).unwrap_or(0), 0, "text is answered");
+}
+
+#[test]
+fn a_password_file_that_cannot_be_used_is_named_with_a_remedy() {
+    let fails = |name: &str, path: &str| {
+        let config = format!("[embedded]\nlisten = \"127.0.0.1:0\"\npassword_file = {path:?}\n");
+        let config = support::write_config(name, &config);
+        let output = Command::new(SMARTSWITCH)
+            .args(["run", "--admin", "127.0.0.1:0", "--config"])
+            .arg(config)
+            .output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let message = fails("no-users", "/nonexistent/users");
+    assert!(message.contains("/nonexistent/users") && message.contains("`password_file`"), "{message}");
+    let bad = support::write_config("bad-users", "alice:wonderland\nnonsense\n");
+    let message = fails("wrong-users", bad.to_str().unwrap());
+    assert!(message.contains("line 2: write `user:password`"), "{message}");
+}
+
+#[test]
+fn who_is_connected_is_listed() {
     let node = Node::start();
-    let port = node.memcached.port().to_string();
-    let output = Command::new("memccapable").args(["-h", "127.0.0.1", "-p", &port, "-a"]).output();
-    let output = output.expect("memccapable is missing: apt-get install libmemcached-tools");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("All tests passed"), "{text}");
+    let mut stream = node.connect();
+    let local = stream.local_addr().unwrap();
+    stream.write_all(b"stats conns\r\nquit\r\n").unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.contains(&format!(":addr tcp:{local}\r\n")), "{reply}");
+    let settings = node.ask("stats settings\r\n");
+    assert!(settings.contains(&format!("STAT tcpport {}\r\n", node.memcached.port())), "{settings}");
+    wait("its end", || (!node.ask("stats conns\r\n").contains(&format!("tcp:{local}\r"))).then_some(()));
 }

@@ -25,7 +25,8 @@ const UNKNOWN: &[u8] = &[0x1b, 0x1f, 0x25, 0x30, 0x42, 0x7f, 0xff];
 const KEYS: &[&[u8]] = &[b"a", b"b", b"counter", b"n", b"with space", b"\0\r\n\xff"];
 /// Stored in several chunks by memcached, which does not count in such items.
 const BIG: &[u8] = b"big";
-/// None of white space alone: memcached looks for a number behind its end.
+/// memcached reads on behind a value that is white space alone, and behind a number of 64 bits, where a minus sign that
+/// some older item has left there makes it no number. So there are none of the former, and no minus signs.
 const VALUES: &[&[u8]] = &[
     b"",
     b"0",
@@ -37,7 +38,6 @@ const VALUES: &[&[u8]] = &[
     b"12 ",
     b" 7",
     b"+5",
-    b"-1",
     b"x",
     b"hello",
     b"\r\nx",
@@ -111,7 +111,7 @@ impl Generator<'_> {
         let opcode = self.random.pick(STORES);
         let (key, value) = self.item();
         let flags: [u8; 4] =
-            if self.random.one_in(4) { [1, 2, 3, self.random.below(256) as u8] } else { [0; 4] };
+            if self.random.one_in(4) { [1, 2, 3, self.random.below(40) as u8] } else { [0; 4] };
         let extras = [flags, self.expiry()].concat();
         let cas = self.cas();
         self.request(out, opcode, Parts { cas, extras: &extras, key: &key, value: &value });

@@ -8,8 +8,10 @@ const LAST_COMMANDS: &[u8] = b"\r\n\r\n\r\nmg the-end k Olast\r\n";
 /// The last bytes of every reply.
 pub const LAST_REPLY: &[u8] = b"EN kthe-end Olast\r\n";
 
-const KEYS: &[&str] = &["a", "b", "counter", "n", "longer-key_with.things", "\u{fc}ml\u{e4}ut"];
-const READ_KEYS: &[&str] = &["a", "b", "counter", "n", "longer-key_with.things", "\u{fc}ml\u{e4}ut", "big"];
+const KEYS: &[&str] = &["a", "b", "counter", "n", "longer+key_with.things", "\u{fc}ml\u{e4}ut"];
+const READ_KEYS: &[&str] = &["a", "b", "counter", "n", "longer+key_with.things", "\u{fc}ml\u{e4}ut", "big"];
+/// No minus sign is stored: memcached looks for one behind the end of a number of 64 bits, where it may find an older
+/// item's.
 const VALUES: &[&str] = &[
     "",
     "0",
@@ -21,7 +23,6 @@ const VALUES: &[&str] = &[
     "12 ",
     " 7",
     "+5",
-    "-1",
     "x",
     "hello",
     "\r\nx",

@@ -158,9 +158,14 @@ fn embedded(mut table: Reader<'_, '_>, places: &mut Places) -> Embedded {
     if let Some(clients) = networks(&mut table, "clients") {
         embedded.clients = clients;
     }
-    if let Some(udp) = table.boolean("udp") {
-        embedded.udp = udp.value;
+    let udp = table.boolean("udp");
+    embedded.password_file = table.text("password_file").map(|path| path.value.into());
+    if let (Some(Located { value: true, span }), Some(_)) = (&udp, &embedded.password_file) {
+        let message =
+            "`udp` and `password_file` exclude one another: a datagram cannot authenticate its sender";
+        table.error(span, message, "remove one of them");
     }
+    embedded.udp = udp.map_or(embedded.password_file.is_none(), |udp| udp.value);
     if let Some(connections) = table.integer("max_connections", 1..=1_000_000) {
         embedded.max_connections = connections.value as usize;
     }

@@ -209,6 +209,17 @@ fn what_is_wrong_is_said_with_its_place_and_remedy() {
 }
 
 #[test]
+fn passwords_and_datagrams_exclude_one_another() {
+    let read = |text: &str| parse("f", &format!("[embedded]\npassword_file = \"users\"\n{text}"));
+    let embedded = read("").config.unwrap().embedded.unwrap();
+    assert_eq!((embedded.password_file, embedded.udp), (Some("users".into()), false));
+    assert_eq!(read("udp = false\n").problems, []);
+    let problems = read("udp = true\n").problems;
+    let message = "f:3:7: error: `udp` and `password_file` exclude one another";
+    assert!(problems.len() == 1 && problems[0].to_string().starts_with(message), "{problems:#?}");
+}
+
+#[test]
 fn a_misspelled_key_is_not_reported_as_missing_too() {
     assert_eq!(problems(&RACK.replace("clients =", "client =")).len(), 1);
 }

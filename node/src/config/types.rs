@@ -1,6 +1,7 @@
 //! A valid configuration. Every limit is in the range that the program can do; nothing behind this checks again.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use fabric::io::HugePages;
@@ -106,6 +107,9 @@ pub struct Embedded {
     pub udp: bool,
     /// TCP connections at a time; one more is told so and closed.
     pub max_connections: usize,
+    /// `user:password` lines: whom it serves after they have authenticated themselves. Then `udp` is false, since
+    /// datagrams cannot.
+    pub password_file: Option<PathBuf>,
 }
 
 impl Default for Embedded {
@@ -117,6 +121,7 @@ impl Default for Embedded {
             clients: loopback(),
             udp: true,
             max_connections: 10_000,
+            password_file: None,
         }
     }
 }
