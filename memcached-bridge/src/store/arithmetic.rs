@@ -89,8 +89,8 @@ impl Store {
             item.cas = self.next_cas();
             slot
         } else {
-            let mut longer = Item::new(count.key, [digits.as_bytes(), b""], item.flags, item.expiry);
-            longer.binary_key = item.binary_key;
+            // A key that came in base64 goes out as it is from here on, as in memcached.
+            let longer = Item::new(count.key, [digits.as_bytes(), b""], item.flags, item.expiry);
             locked.link(Some(slot), longer).0
         };
         let item = locked.shard.table.item_mut(slot);

@@ -104,7 +104,6 @@ const ADMINISTRATION: &[&str] = &[
     "verbosity x",
     "watch",
     "watch evictions noreply",
-    "X HTTP/1.1",
 ];
 
 /// Makes streams.
