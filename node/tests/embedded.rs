@@ -237,6 +237,8 @@ fn with_a_password_file_strangers_are_not_served() {
     assert_eq!(ask_binary(&mut alice, 0x21, plain, b"\0alice\0wonder").0, 0x20);
     assert_eq!(ask_binary(&mut alice, 0x21, plain, message), (0, b"Authenticated".to_vec()));
     assert_eq!(ask_binary(&mut alice, 0x00, b"k", b""), (0x01, b"Not found".to_vec()));
+    node.wait_metric("smartswitch_embedded_auth_cmds_total", 2.0);
+    assert_eq!(node.metric("smartswitch_embedded_auth_errors_total"), 1.0);
     let mut text = node.connect();
     text.write_all(b"version\r\n").unwrap();
     assert_eq!(text.read(&mut [0; 16]).unwrap_or(0), 0, "text is answered");

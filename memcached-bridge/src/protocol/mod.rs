@@ -19,7 +19,7 @@
 //! | [`error`] | what can be wrong, and the reply that memcached gives |
 //! | [`ascii`] | the text commands, one file per family; [`ascii::single_get`] is the fast path |
 //! | [`meta`] | the meta commands, which share the text commands' lines |
-//! | [`binary`] | the 24-byte header, opcodes and keys |
+//! | [`binary`] | the 24-byte header, opcodes and keys, and replies |
 //! | [`udp`] | the 8-byte frame before every datagram |
 //! | [`reply`] | replies that the node itself asks for |
 //! | [`render`] | requests and replies to bytes |

@@ -80,7 +80,8 @@ impl Generator<'_> {
         stream
     }
 
-    fn command(&mut self, out: &mut Vec<u8>) {
+    /// Appends one command, and what has to precede it.
+    pub fn command(&mut self, out: &mut Vec<u8>) {
         match self.random.below(20) {
             0..6 => self.store(out),
             6..10 => {
@@ -210,8 +211,9 @@ impl Generator<'_> {
             opcode,
             key_len: parts.key.len() as u16,
             extras_len: parts.extras.len() as u8,
-            data_type: 0,
-            status: 0,
+            // Reserved, and not looked at.
+            data_type: self.random.below(2) as u8,
+            status: self.random.below(3) as u16,
             body_len: (parts.extras.len() + parts.key.len() + parts.value.len()) as u32,
             opaque: self.random.below(1 << 30) as u32,
             cas: parts.cas,

@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "the modules of a test")]
 
 mod binary;
+mod datagrams;
 mod memcached;
 mod ours;
 mod random;
@@ -20,6 +21,7 @@ use memcached_bridge::store::{Limits, Now, Store};
 use random::Random;
 
 const STREAMS: usize = 400;
+const DATAGRAMS: usize = 4000;
 
 #[test]
 fn text_streams_get_the_same_bytes_as_from_memcached() {
@@ -36,6 +38,40 @@ fn binary_streams_get_the_same_bytes_as_from_memcached() {
     compare(unix, binary::LAST_REPLY, same, |random| binary::Generator { random, unix }.stream());
 }
 
+#[test]
+fn datagrams_get_the_same_bytes_as_from_memcached() {
+    let unix = unix();
+    let mut random = Random(seed(unix));
+    let memcached = Memcached::start();
+    let client = datagrams::Client::new(memcached.port);
+    let (server, now) = (server(), Now { unix, ..Now::default() });
+    let mut sent = 0;
+    while sent < DATAGRAMS {
+        let mut commands = Vec::new();
+        match random.one_in(2) {
+            true => text::Generator { random: &mut random, unix }.command(&mut commands),
+            false => binary::Generator { random: &mut random, unix }.command(&mut commands),
+        }
+        if datagrams::fits(&commands) {
+            sent += 1;
+            let expected = text::without_unsteady(&client.converse(&commands));
+            let reply = text::without_unsteady(&datagrams::converse(&server, now, &commands));
+            same(&commands, &expected, &reply, sent);
+        }
+    }
+}
+
+/// What repeats the run. Shown if the test fails.
+fn seed(unix: u64) -> u64 {
+    let seed = std::env::var("MEMCACHED_SEED").ok().map_or(unix | 1, |seed| seed.parse().unwrap());
+    println!("MEMCACHED_SEED={seed}");
+    seed
+}
+
+fn server() -> Server {
+    Server { store: Store::new(Limits::default()), facts: ServerFacts::default(), credentials: None }
+}
+
 fn unix() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
@@ -47,13 +83,9 @@ fn compare(
     normalized: impl Fn(&[u8]) -> Vec<u8>,
     mut stream: impl FnMut(&mut Random) -> Vec<u8>,
 ) {
-    let seed = std::env::var("MEMCACHED_SEED").ok().map_or(unix | 1, |seed| seed.parse().unwrap());
-    println!("MEMCACHED_SEED={seed}");
+    let mut random = Random(seed(unix));
     let memcached = Memcached::start();
-    let server =
-        Server { store: Store::new(Limits::default()), facts: ServerFacts::default(), credentials: None };
-    let now = Now { unix, ..Now::default() };
-    let mut random = Random(seed);
+    let (server, now) = (server(), Now { unix, ..Now::default() });
     let mut bytes = 0;
     for number in 0..STREAMS {
         let input = stream(&mut random);
@@ -61,18 +93,23 @@ fn compare(
         let expected = normalized(&memcached.converse(&input, &theirs, last));
         let reply = normalized(&ours::converse(&server, now, &input, &ours));
         bytes += reply.len();
-        if reply != expected {
-            let at = reply.iter().zip(&expected).take_while(|(ours, theirs)| ours == theirs).count();
-            let from = at.saturating_sub(200);
-            panic!(
-                "seed {seed}, stream {number}, byte {at} of the reply\n--- commands\n{}\n--- memcached\n{}\n--- ours\n{}",
-                shown(&input),
-                shown(&expected[from..expected.len().min(at + 200)]),
-                shown(&reply[from..reply.len().min(at + 200)]),
-            );
-        }
+        same(&input, &expected, &reply, number);
     }
     println!("{STREAMS} streams, {bytes} bytes of replies");
+}
+
+fn same(input: &[u8], expected: &[u8], reply: &[u8], number: usize) {
+    if reply == expected {
+        return;
+    }
+    let at = reply.iter().zip(expected).take_while(|(ours, theirs)| ours == theirs).count();
+    let around = |bytes: &[u8]| shown(&bytes[at.saturating_sub(200)..bytes.len().min(at + 200)]);
+    panic!(
+        "number {number}, byte {at} of the reply\n--- commands\n{}\n--- memcached\n{}\n--- ours\n{}",
+        shown(input),
+        around(expected),
+        around(reply),
+    );
 }
 
 fn pieces<'a>(input: &'a [u8], cuts: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {

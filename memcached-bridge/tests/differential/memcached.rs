@@ -12,7 +12,8 @@ const MEMCACHED: &str = "/usr/bin/memcached";
 /// A server that ends with the test.
 pub struct Memcached {
     process: Child,
-    port: u16,
+    /// Of TCP and UDP.
+    pub port: u16,
 }
 
 impl Memcached {
@@ -25,7 +26,18 @@ impl Memcached {
         let process = Command::new(MEMCACHED)
             // Its background threads hold items now and then, and an item that is held is not counted in place.
             .args(["-W", "-X", "-o", "no_lru_maintainer,no_lru_crawler,no_slab_reassign"])
-            .args(["-u", "nobody", "-l", "127.0.0.1", "-U", "0", "-t", "1", "-p", &port.to_string()])
+            .args([
+                "-u",
+                "nobody",
+                "-l",
+                "127.0.0.1",
+                "-t",
+                "1",
+                "-p",
+                &port.to_string(),
+                "-U",
+                &port.to_string(),
+            ])
             .stderr(Stdio::null())
             .spawn()
             .unwrap();

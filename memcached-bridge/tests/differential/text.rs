@@ -175,7 +175,8 @@ impl Generator<'_> {
         out.extend_from_slice(end.as_bytes());
     }
 
-    fn command(&mut self, out: &mut Vec<u8>) {
+    /// Appends one command, and what has to precede it.
+    pub fn command(&mut self, out: &mut Vec<u8>) {
         match self.random.below(20) {
             0..5 => self.store(out),
             5..9 => self.retrieve(out),

@@ -87,7 +87,13 @@ impl Source for Shared {
             datagrams_invalid,
             send_failed,
         } = &self.counters;
+        let nobody = AtomicU64::new(0);
+        let credentials = self.server.credentials.as_ref();
+        let auth_cmds = credentials.map_or(&nobody, |credentials| &credentials.auth_cmds);
+        let auth_errors = credentials.map_or(&nobody, |credentials| &credentials.auth_errors);
         for (name, help, value) in [
+            ("auth_cmds", "Attempts to authenticate.", auth_cmds),
+            ("auth_errors", "Attempts to authenticate that failed.", auth_errors),
             ("connections_accepted", "TCP connections accepted.", &facts.total_connections),
             ("connections_rejected", "TCP connections beyond the limit.", &facts.rejected_connections),
             ("bytes_read", "Bytes received over TCP and UDP.", &facts.bytes_read),
