@@ -2,7 +2,7 @@
 //! payloads are compared.
 
 use std::net::UdpSocket;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use memcached_bridge::protocol::udp::{FRAME_LEN, Frame};
 use memcached_bridge::protocol::{Protocol, Step};
@@ -24,6 +24,11 @@ impl Client {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(("127.0.0.1", port)).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        // memcached listens over UDP a moment after TCP.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while socket.send(MARKER).and_then(|_| socket.recv(&mut [0; 64])).is_err() {
+            assert!(Instant::now() < deadline, "memcached does not answer on UDP port {port}");
+        }
         Self(socket)
     }
 
