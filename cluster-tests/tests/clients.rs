@@ -13,9 +13,6 @@ use cluster_tests::scratch::Scratch;
 /// For all of a script; the first time, Go compiles its library.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What the node speaks over sockets.
-const NODE_PROTOCOLS: &[&str] = &["text"];
-
 /// A script of `clients`.
 struct Client {
     /// The script, below `clients`.
@@ -111,10 +108,8 @@ fn serves(client: &Client, protocol: &str) {
     let scratch = Scratch::new(&format!("clients-{}-{protocol}", client.script.replace('/', "-"))).unwrap();
     let memcached = Service::memcached("memcached", scratch.path()).unwrap();
     client.run("memcached", &memcached, protocol, scratch.path());
-    if NODE_PROTOCOLS.contains(&protocol) {
-        let embedded = embedded(scratch.path()).unwrap();
-        client.run("the embedded node", &embedded, protocol, scratch.path());
-    }
+    let embedded = embedded(scratch.path()).unwrap();
+    client.run("the embedded node", &embedded, protocol, scratch.path());
 }
 
 /// A node with its embedded store.
