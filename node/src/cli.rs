@@ -12,6 +12,7 @@ use memcached_bridge::store::MIN_MEMORY_BYTES;
 
 use crate::config::size::NotASize;
 use crate::config::{self, ByteSize, Severity};
+use crate::import::ImportOptions;
 use crate::telemetry::Telemetry;
 
 const EXAMPLES: &str = "\
@@ -93,6 +94,8 @@ pub enum Command {
     Check(CheckOptions),
     /// Show the live rates of a running node.
     Top(TopOptions),
+    /// Turn twemproxy's configuration into one of a node.
+    Import(ImportOptions),
 }
 
 /// Options of `run`.

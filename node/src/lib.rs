@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod dataplane;
 pub mod embedded;
+pub mod import;
 #[cfg(feature = "dpdk")]
 pub mod packet_path;
 pub mod run;
