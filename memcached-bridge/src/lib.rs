@@ -9,6 +9,7 @@
 //! | [`hashing`] | from a key to a server, byte for byte as twemproxy and libmemcached do it |
 //! | [`hot`] | on a worker: which keys are hot, and the table they are answered from |
 //! | [`coherence`] | across workers: which cached values may still be answered |
+//! | [`members`] | which servers of a pool are alive, and the ring over them |
 //! | [`packet`] | the network function of a pool: redirect, answer, gather, fill, probe |
 //! | [`store`] | the embedded store |
 //! | [`session`] | one client's side of the embedded store: bytes in, bytes out |
@@ -16,6 +17,7 @@
 pub mod coherence;
 pub mod hashing;
 pub mod hot;
+pub mod members;
 pub mod packet;
 pub mod protocol;
 pub mod session;

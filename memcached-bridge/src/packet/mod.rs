@@ -19,7 +19,7 @@
 //! ```
 //!
 //! One instance per pool and worker. What the workers share is in [`PoolState`]: the epochs and writes in flight
-//! ([`Coherence`](crate::coherence::Coherence)), the servers' liveness and the ring ([`members::Members`]).
+//! ([`Coherence`](crate::coherence::Coherence)), the servers' liveness and the ring ([`Members`](crate::members::Members)).
 //!
 //! **Bounds.** Held fragments, held datagrams, gathered requests and requests of the node itself live in slabs of
 //! fixed size; each says in its module what happens when it is full.
@@ -36,7 +36,6 @@ mod direct;
 mod fill;
 mod gather;
 mod hot_path;
-pub mod members;
 mod odd;
 mod pieces;
 pub mod pool;

@@ -8,6 +8,7 @@ use fabric::packet::ethernet::MacAddr;
 use ipnet::Ipv4Net;
 
 use crate::hashing::{Distribution, KeyHash, Member, Ring, RingError};
+use crate::members::MemberPool;
 
 /// One memcached server of a pool. Several servers share the pool's virtual address; the MAC tells them apart.
 #[derive(Clone, Debug)]
@@ -88,12 +89,12 @@ pub struct Pool {
     pub upstream_port: u16,
 }
 
-impl Pool {
-    /// The ring over the servers for which `alive` is true.
-    ///
-    /// # Errors
-    /// If none is, or a server's name or weight cannot be used.
-    pub fn ring(&self, alive: &[bool]) -> Result<Ring, RingError> {
+impl MemberPool for Pool {
+    fn servers(&self) -> usize {
+        self.servers.len()
+    }
+
+    fn ring(&self, alive: &[bool]) -> Result<Ring, RingError> {
         let member = |(server, alive): (&Server, &bool)| Member {
             name: server.name.clone(),
             weight: server.weight,
@@ -101,5 +102,13 @@ impl Pool {
         };
         let members: Vec<Member> = self.servers.iter().zip(alive).map(member).collect();
         Ring::build(self.distribution, self.key_hash, self.hash_tag, &members)
+    }
+
+    fn auto_eject(&self) -> bool {
+        self.probing.auto_eject
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        self.cache.map(|cache| cache.lease)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Worker 0 asks every server for its version, one interval after the other. So many probes without an answer in a
 //! row, and the server is marked dead; one answer, and it is alive again. What follows from a mark is decided in
-//! [`members`](super::members).
+//! [`members`](crate::members).
 
 use fabric::function::Context;
 use fabric::io::PacketBuf;

@@ -10,11 +10,11 @@ use fabric::packet::ethernet::MacAddr;
 use fabric::packet::udp4::{IP_AND_UDP, Udp4};
 
 use super::counters::PoolCounters;
-use super::members::Members;
 use super::pool::Pool;
 use crate::coherence::{Coherence, CoherenceLimits, WriteId};
 use crate::hashing::{MemberIndex, RingError};
 use crate::hot::{HotKey, HotTable, Hottest, KeyHasher};
+use crate::members::Members;
 
 /// Hot keys that a worker shows.
 pub const SHOWN_HOT_KEYS: usize = 16;

@@ -6,8 +6,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use fabric_dpdk::Clock;
+use memcached_bridge::members::Change;
 use memcached_bridge::packet::PoolState;
-use memcached_bridge::packet::members::Change;
 
 /// How often servers' marks are looked at. Well below a probe's interval.
 const PERIOD: Duration = Duration::from_millis(10);

@@ -1,17 +1,32 @@
 //! Which servers are alive, and the ring their keys are spread over.
 //!
-//! Worker 0 probes the servers and marks them; the shell's control thread calls [`Members::apply`], which builds a
-//! new ring when a mark changed; every worker adopts it at its next burst. Building a ring allocates and takes
-//! milliseconds, so no worker does it.
+//! Whoever finds a server dead or alive marks it; [`Members::apply`] builds a new ring when a mark changed; every
+//! worker and thread adopts it when it sees the generation grow. Building a ring allocates and takes milliseconds, so
+//! no worker of the packet path does it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fabric::time::Nanos;
 
-use super::pool::Pool;
 use crate::coherence::Coherence;
 use crate::hashing::{Ring, RingError};
+
+/// What the members need to know of their pool.
+pub trait MemberPool {
+    /// How many servers it has, dead ones included.
+    fn servers(&self) -> usize;
+    /// The ring over the servers for which `alive` is true.
+    ///
+    /// # Errors
+    /// If none is, or a server's name or weight cannot be used.
+    fn ring(&self, alive: &[bool]) -> Result<Ring, RingError>;
+    /// Whether the keys of a dead server go to the others.
+    fn auto_eject(&self) -> bool;
+    /// The lease of its cache, if it has one.
+    fn lease(&self) -> Option<Duration>;
+}
 
 /// The liveness of a pool's servers and the ring over those that live.
 #[derive(Debug)]
@@ -43,10 +58,10 @@ impl Members {
     ///
     /// # Errors
     /// If no ring can be built over the pool's servers.
-    pub fn new(pool: &Pool) -> Result<Arc<Self>, RingError> {
-        let built_from = vec![true; pool.servers.len()];
+    pub fn new(pool: &impl MemberPool) -> Result<Arc<Self>, RingError> {
+        let built_from = vec![true; pool.servers()];
         let ring = Arc::new(pool.ring(&built_from)?);
-        let alive = pool.servers.iter().map(|_| AtomicBool::new(true)).collect();
+        let alive = built_from.iter().map(|alive| AtomicBool::new(*alive)).collect();
         Ok(Arc::new(Self {
             alive,
             ring: Mutex::new(Current { ring, built_from, _previous: None }),
@@ -74,13 +89,13 @@ impl Members {
         Arc::clone(&self.current().ring)
     }
 
-    /// Builds and publishes a new ring if servers died or returned since the last one. For the control thread.
+    /// Builds and publishes a new ring if servers died or returned since the last one. Not for a worker of the packet path.
     ///
     /// A key that moves to another server may be cached from the old one, and workers adopt the ring one after the
     /// other; hence the cache closes for one lease before the ring is published. If no server is left the last
     /// ring stays.
-    pub fn apply(&self, pool: &Pool, coherence: &Coherence, now: Nanos) -> Vec<Change> {
-        if !pool.probing.auto_eject {
+    pub fn apply(&self, pool: &impl MemberPool, coherence: &Coherence, now: Nanos) -> Vec<Change> {
+        if !pool.auto_eject() {
             return Vec::new();
         }
         let alive: Vec<bool> = (0..self.alive.len()).map(|index| self.is_alive(index)).collect();
@@ -90,8 +105,8 @@ impl Members {
         }
         // Without the lock: building takes milliseconds, and a worker may want the ring in force meanwhile.
         let Ok(ring) = pool.ring(&alive) else { return Vec::new() };
-        if let Some(cache) = pool.cache {
-            coherence.close(now, now + cache.lease);
+        if let Some(lease) = pool.lease() {
+            coherence.close(now, now + lease);
             coherence.bump_pool();
         }
         let changes = changes(&built_from, &alive);
