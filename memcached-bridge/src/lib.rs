@@ -10,6 +10,7 @@
 //! | [`hot`] | on a worker: which keys are hot, and the table they are answered from |
 //! | [`coherence`] | across workers: which cached values may still be answered |
 //! | [`members`] | which servers of a pool are alive, and the ring over them |
+//! | [`proxy`] | clients' TCP connections to pools of servers: route, merge, answer, eject |
 //! | [`packet`] | the network function of a pool: redirect, answer, gather, fill, probe |
 //! | [`store`] | the embedded store |
 //! | [`session`] | one client's side of the embedded store: bytes in, bytes out |
@@ -20,5 +21,6 @@ pub mod hot;
 pub mod members;
 pub mod packet;
 pub mod protocol;
+pub mod proxy;
 pub mod session;
 pub mod store;

@@ -1,6 +1,7 @@
 //! Hot keys on a worker: which keys are hot ([`Sketch`]), and the table their values are answered from
 //! ([`HotTable`]). Neither decides whether a value is current: that is [`coherence`](crate::coherence)'s.
 
+mod filling;
 mod ghost;
 mod hasher;
 mod hottest;
@@ -16,6 +17,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use filling::{Attempts, expiry};
 pub use hasher::KeyHasher;
 pub use hottest::{HotKey, Hottest};
 pub use record::{Hit, Item};

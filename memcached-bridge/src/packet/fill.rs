@@ -9,41 +9,17 @@ use fabric::function::{Burst, Context};
 use fabric::io::PacketBuf;
 use fabric::time::Nanos;
 
+use super::MemcachedSwitch;
 use super::hot_path::Candidate;
 use super::upstream::{Fill, KeyBytes, Purpose};
-use super::{Cache, MemcachedSwitch};
 use crate::coherence::PoolView;
 use crate::hashing::MemberIndex;
-use crate::hot::{Inserted, Item};
+use crate::hot::{Inserted, Item, expiry};
 use crate::protocol::reply::MetaGetReply;
 use crate::protocol::udp::FRAME_LEN;
 
 /// How long a server has for the reply to a fill.
 const FILL_PATIENCE: Duration = Duration::from_millis(100);
-
-/// Keys for which a fill was tried of late. Direct-mapped: a collision only allows a fill too many.
-#[derive(Debug)]
-pub(super) struct Attempts {
-    cells: Box<[(u64, Nanos)]>,
-}
-
-impl Attempts {
-    const CELLS: usize = 1024;
-
-    pub(super) fn new() -> Self {
-        Self { cells: vec![(0, Nanos(0)); Self::CELLS].into_boxed_slice() }
-    }
-
-    /// Whether no fill for the key is under way or known to be futile.
-    fn allowed(&self, hash: u64, now: Nanos) -> bool {
-        let (noted, until) = self.cells[hash as usize % Self::CELLS];
-        noted != hash || until <= now
-    }
-
-    fn note(&mut self, hash: u64, until: Nanos) {
-        self.cells[hash as usize % Self::CELLS] = (hash, until);
-    }
-}
 
 impl<P: PacketBuf> MemcachedSwitch<P> {
     /// Counts a get that its server answers, and asks for the value if its key is hot now.
@@ -121,7 +97,8 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         if key != Some(&fill.key) {
             return self.counters.drop_reply_unexpected += 1;
         }
-        let Some(expires) = cache.expiry(fill.sent, ttl).filter(|expires| *expires > now) else {
+        let expires = expiry(fill.sent, ttl, cache.lease);
+        let Some(expires) = expires.filter(|expires| *expires > now) else {
             self.counters.fills_unfit += 1;
             return cache.attempts.note(fill.hash, now + cache.lease);
         };
@@ -145,19 +122,6 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         self.counters.fills_unfit += 1;
         if let Some(cache) = &mut self.cache {
             cache.attempts.note(fill.hash, now + cache.lease);
-        }
-    }
-}
-
-impl Cache {
-    /// Until when a value may be answered that was asked for at `sent` and has `ttl` seconds to live (`None`: for
-    /// ever). The server counts whole seconds and may drop the item up to one second before the count runs out.
-    fn expiry(&self, sent: Nanos, ttl: Option<u32>) -> Option<Nanos> {
-        let lease = sent + self.lease;
-        match ttl {
-            None => Some(lease),
-            Some(0 | 1) => None,
-            Some(seconds) => Some(lease.min(sent + Duration::from_secs(u64::from(seconds) - 1))),
         }
     }
 }

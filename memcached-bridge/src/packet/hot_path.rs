@@ -10,12 +10,11 @@ use fabric::packet::checksum::Sum;
 use fabric::packet::udp4::{self, IP_AND_UDP, Udp4};
 use fabric::time::Nanos;
 
-use super::fill::Attempts;
 use super::pool::CacheLimits;
 use super::state::Address;
 use super::{Cache, HOT_WINDOW, MemcachedSwitch, SHOWN_HOT_KEYS};
 use crate::coherence::PoolView;
-use crate::hot::{Guess, Hit, HotTable, Hottest, Sampler, Sketch};
+use crate::hot::{Attempts, Guess, Hit, HotTable, Hottest, Sampler, Sketch};
 use crate::protocol::single_get;
 use crate::protocol::udp::FRAME_LEN;
 

@@ -65,9 +65,8 @@ pub use wire::REPLY_PACKET_BYTES;
 
 use crate::coherence::PoolView;
 use crate::hashing::Ring;
-use crate::hot::{HotTable, Hottest, Sampler, Sketch};
+use crate::hot::{Attempts, HotTable, Hottest, Sampler, Sketch};
 use datagrams::{Datagrams, Stretch};
-use fill::Attempts;
 use gather::Gathers;
 use hot_path::Candidate;
 use pool::Pool;

@@ -180,7 +180,7 @@ pub struct WorkerStatus {
 const WALKED_BUCKETS: usize = 64;
 
 impl WorkerStatus {
-    fn new(servers: usize) -> Self {
+    pub(crate) fn new(servers: usize) -> Self {
         Self {
             server_requests: (0..servers).map(|_| AtomicU64::new(0)).collect(),
             cache_entries: AtomicU64::new(0),
@@ -206,13 +206,13 @@ impl WorkerStatus {
 
     /// One worker alone counts here, so a load and a store do.
     #[inline]
-    pub(super) fn count_request(&self, server: MemberIndex) {
+    pub(crate) fn count_request(&self, server: MemberIndex) {
         let requests = &self.server_requests[usize::from(server.0)];
         requests.store(requests.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Publishes the table's size, and goes on with the walk for its hottest keys.
-    pub(super) fn publish_cache(&self, table: &HotTable, walk: &mut Hottest) {
+    pub(crate) fn publish_cache(&self, table: &HotTable, walk: &mut Hottest) {
         self.cache_entries.store(table.len() as u64, Ordering::Relaxed);
         self.cache_bytes.store(table.bytes() as u64, Ordering::Relaxed);
         if !table.hottest(walk, WALKED_BUCKETS) {

@@ -22,11 +22,13 @@
 //! | [`binary`] | the 24-byte header, opcodes and keys, and replies |
 //! | [`udp`] | the 8-byte frame before every datagram |
 //! | [`reply`] | replies that the node itself asks for |
+//! | [`delimit`] | where replies end in a stream of them |
 //! | [`render`] | requests and replies to bytes |
 
 pub mod ascii;
 pub(crate) mod base64;
 pub mod binary;
+pub mod delimit;
 pub mod error;
 pub mod meta;
 pub mod render;

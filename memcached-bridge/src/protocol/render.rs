@@ -118,13 +118,13 @@ pub fn request(out: &mut impl Sink, request: &Request<'_>) -> bool {
     match request.dialect {
         Dialect::Ascii => ascii(out, request),
         Dialect::Meta(flags) => meta(out, request, flags.as_bytes()),
-        Dialect::Binary { .. } => false,
+        Dialect::Binary { .. } => return false,
     }
+    true
 }
 
-fn ascii(out: &mut impl Sink, request: &Request<'_>) -> bool {
-    let Some(verb) = verb(request.verb) else { return false };
-    out.put(verb);
+fn ascii(out: &mut impl Sink, request: &Request<'_>) {
+    out.put(request.verb.name().as_bytes());
     if matches!(request.verb, Verb::Gat | Verb::Gats) {
         signed(out, request.exptime);
     }
@@ -154,12 +154,10 @@ fn ascii(out: &mut impl Sink, request: &Request<'_>) -> bool {
         out.put(request.value);
         out.put(b"\r\n");
     }
-    true
 }
 
-fn meta(out: &mut impl Sink, request: &Request<'_>, flags: &[u8]) -> bool {
-    let Some(verb) = verb(request.verb) else { return false };
-    out.put(verb);
+fn meta(out: &mut impl Sink, request: &Request<'_>, flags: &[u8]) {
+    out.put(request.verb.name().as_bytes());
     match request.keys {
         super::Keys::Wire(key) | super::Keys::Base64(key) => {
             out.put(b" ");
@@ -179,42 +177,10 @@ fn meta(out: &mut impl Sink, request: &Request<'_>, flags: &[u8]) -> bool {
         out.put(request.value);
         out.put(b"\r\n");
     }
-    true
 }
 
 fn stores(verb: Verb) -> bool {
     matches!(verb, Verb::Set | Verb::Add | Verb::Replace | Verb::Append | Verb::Prepend | Verb::Cas)
-}
-
-fn verb(verb: Verb) -> Option<&'static [u8]> {
-    Some(match verb {
-        Verb::Get => b"get",
-        Verb::Gets => b"gets",
-        Verb::Gat => b"gat",
-        Verb::Gats => b"gats",
-        Verb::Set => b"set",
-        Verb::Add => b"add",
-        Verb::Replace => b"replace",
-        Verb::Append => b"append",
-        Verb::Prepend => b"prepend",
-        Verb::Cas => b"cas",
-        Verb::Incr => b"incr",
-        Verb::Decr => b"decr",
-        Verb::Touch => b"touch",
-        Verb::Delete => b"delete",
-        Verb::FlushAll => b"flush_all",
-        Verb::Version => b"version",
-        Verb::Verbosity => b"verbosity",
-        Verb::Stats => b"stats",
-        Verb::Quit => b"quit",
-        Verb::Noop => b"mn",
-        Verb::MetaGet => b"mg",
-        Verb::MetaSet => b"ms",
-        Verb::MetaDelete => b"md",
-        Verb::MetaArithmetic => b"ma",
-        Verb::MetaDebug => b"me",
-        Verb::Sasl => return None,
-    })
 }
 
 fn field(out: &mut impl Sink, number: u64) {
@@ -222,7 +188,7 @@ fn field(out: &mut impl Sink, number: u64) {
     decimal(out, number);
 }
 
-fn signed(out: &mut impl Sink, number: i64) {
+pub(crate) fn signed(out: &mut impl Sink, number: i64) {
     out.put(if number < 0 { b" -" } else { b" " });
     decimal(out, number.unsigned_abs());
 }

@@ -44,6 +44,70 @@ pub enum Verb {
     Sasl,
 }
 
+impl Verb {
+    /// All of them, each at its own index.
+    pub const ALL: [Verb; 26] = [
+        Verb::Get,
+        Verb::Gets,
+        Verb::Gat,
+        Verb::Gats,
+        Verb::Set,
+        Verb::Add,
+        Verb::Replace,
+        Verb::Append,
+        Verb::Prepend,
+        Verb::Cas,
+        Verb::Incr,
+        Verb::Decr,
+        Verb::Touch,
+        Verb::Delete,
+        Verb::FlushAll,
+        Verb::Version,
+        Verb::Verbosity,
+        Verb::Stats,
+        Verb::Quit,
+        Verb::Noop,
+        Verb::MetaGet,
+        Verb::MetaSet,
+        Verb::MetaDelete,
+        Verb::MetaArithmetic,
+        Verb::MetaDebug,
+        Verb::Sasl,
+    ];
+
+    /// Its name in text; binary has the same verbs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Get => "get",
+            Verb::Gets => "gets",
+            Verb::Gat => "gat",
+            Verb::Gats => "gats",
+            Verb::Set => "set",
+            Verb::Add => "add",
+            Verb::Replace => "replace",
+            Verb::Append => "append",
+            Verb::Prepend => "prepend",
+            Verb::Cas => "cas",
+            Verb::Incr => "incr",
+            Verb::Decr => "decr",
+            Verb::Touch => "touch",
+            Verb::Delete => "delete",
+            Verb::FlushAll => "flush_all",
+            Verb::Version => "version",
+            Verb::Verbosity => "verbosity",
+            Verb::Stats => "stats",
+            Verb::Quit => "quit",
+            Verb::Noop => "mn",
+            Verb::MetaGet => "mg",
+            Verb::MetaSet => "ms",
+            Verb::MetaDelete => "md",
+            Verb::MetaArithmetic => "ma",
+            Verb::MetaDebug => "me",
+            Verb::Sasl => "sasl",
+        }
+    }
+}
+
 /// What a request does to the keys it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {

@@ -1,0 +1,296 @@
+//! A client: what it has sent and is not read yet, the replies it waits for, and the bytes on their way to it.
+
+use std::collections::VecDeque;
+
+use fabric::time::Nanos;
+
+use super::backend::BackendId;
+use super::buffer::{Buffer, Spares};
+use super::in_flight::Place;
+use super::{Action, MAX_UNSENT};
+use crate::protocol::Protocol;
+
+slotmap::new_key_type! {
+    /// A client's connection. Never names another one later.
+    pub struct ClientId;
+}
+
+/// Where bytes can be sent to a client at once, without a copy.
+pub trait Transmit {
+    /// Sends as much of `parts`, one after the other, as goes without waiting. Returns how many bytes that was, 0 if
+    /// the client is gone.
+    fn transmit(&mut self, client: ClientId, parts: [&[u8]; 2]) -> usize;
+}
+
+/// Bytes from which on it is worth a system call of its own to save their copy.
+const DIRECT: usize = 8 * 1024;
+
+/// What the next bytes of a client are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Requests.
+    Requests,
+    /// `left` bytes of a value for a server.
+    Value { backend: BackendId, left: usize },
+    /// So many bytes that nobody wants.
+    Swallow(usize),
+}
+
+/// Why no more of a client's requests are read for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// They are.
+    No,
+    /// A connection has no room for more, or a server for more values.
+    Room,
+    /// The client has too much to take, or too many requests without a reply.
+    Replies,
+    /// The next request may be carried out only when all before it are done.
+    Turn,
+}
+
+/// A reply in a client's queue.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    /// What came before it was its turn.
+    held: Vec<u8>,
+    /// Bytes of it came, held or passed on.
+    begun: bool,
+    done: bool,
+}
+
+/// Whether a server's connection may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    Go,
+    /// The client takes no more now.
+    Full,
+    /// It is not the reply's turn, and much of it is held.
+    EarlyAndMuch,
+    /// It is not the turn of this part of the reply, and much of it is held.
+    BehindAnItem,
+    /// There is no such client any more.
+    Gone,
+}
+
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) pool: u16,
+    /// Which of each server's connections it uses.
+    pub(super) lane: u8,
+    pub(super) protocol: Option<Protocol>,
+    pub(super) reading: Reading,
+    pub(super) wait: Wait,
+    /// Nothing more is read: what was asked is answered, then the connection is closed.
+    pub(super) ending: bool,
+    /// An action to send is under way.
+    pub(super) announced: bool,
+    /// What is not read yet. Holds no whole request before it is `awaited` bytes long.
+    pub(super) input: Vec<u8>,
+    pub(super) awaited: usize,
+    queue: VecDeque<Reply>,
+    front: Place,
+    out: Buffer,
+    /// The last bytes did not all go: no use trying before the shell says that some did.
+    blocked: bool,
+    /// Connections that are not read until the client takes more, and the place they wait for.
+    pub(super) holding_up: Vec<(BackendId, Place)>,
+    /// When it last took or sent something that it had to.
+    pub(super) progress: Nanos,
+}
+
+/// What all clients of a thread share.
+#[derive(Debug, Default)]
+pub(super) struct Commons {
+    pub(super) spares: Spares,
+    pub(super) actions: VecDeque<Action>,
+    /// Clients that may be read again.
+    pub(super) resumable: VecDeque<ClientId>,
+    /// Connections that may be read again.
+    pub(super) released: Vec<BackendId>,
+    /// Bytes of replies held until their turn.
+    pub(super) held: usize,
+    /// Clients that may be done.
+    pub(super) finished: Vec<ClientId>,
+    /// Clients are closed as soon as they are idle.
+    pub(super) draining: bool,
+}
+
+impl Client {
+    pub(super) fn new(pool: u16, lane: u8, now: Nanos) -> Self {
+        Self {
+            pool,
+            lane,
+            protocol: None,
+            reading: Reading::Requests,
+            wait: Wait::No,
+            ending: false,
+            announced: false,
+            input: Vec::new(),
+            awaited: 0,
+            queue: VecDeque::new(),
+            front: Place::default(),
+            out: Buffer::default(),
+            blocked: false,
+            holding_up: Vec::new(),
+            progress: now,
+        }
+    }
+
+    /// Replies that are not all passed on.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn unsent(&self) -> &[u8] {
+        self.out.as_slice()
+    }
+
+    /// Nothing more will be done for it.
+    pub(super) fn is_done(&self) -> bool {
+        self.ending && self.queue.is_empty() && self.out.is_empty()
+    }
+
+    /// Nothing of it is under way in either direction.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+            && self.out.is_empty()
+            && self.input.is_empty()
+            && self.reading == Reading::Requests
+    }
+
+    /// A place for the reply to one more request.
+    pub(super) fn ask(&mut self) -> Place {
+        self.queue.push_back(Reply::default());
+        Place(self.front.0.wrapping_add(self.queue.len() as u32 - 1))
+    }
+
+    /// Whether bytes of the reply at `place` are passed on already, so that nothing else can be said in its place.
+    pub(super) fn has_begun(&self, place: Place) -> bool {
+        self.queue.get(place.behind(self.front)).is_some_and(|reply| reply.begun)
+    }
+
+    /// More bytes of the reply at `place`, its last ones if `done`.
+    pub(super) fn deliver(
+        &mut self,
+        id: ClientId,
+        place: Place,
+        bytes: &[u8],
+        done: bool,
+        commons: &mut Commons,
+        sink: &mut dyn Transmit,
+    ) -> Flow {
+        let behind = place.behind(self.front);
+        let Some(reply) = self.queue.get_mut(behind) else { return Flow::Gone };
+        reply.begun |= !bytes.is_empty();
+        reply.done |= done;
+        if behind > 0 {
+            commons.held += bytes.len();
+            commons.spares.append(&mut reply.held, bytes);
+            return if reply.held.len() < MAX_UNSENT { Flow::Go } else { Flow::EarlyAndMuch };
+        }
+        self.send(id, bytes, commons, sink);
+        if done {
+            self.advance(id, commons);
+        }
+        if self.out.len() < MAX_UNSENT {
+            return Flow::Go;
+        }
+        if self.wait == Wait::No {
+            self.wait = Wait::Replies;
+        }
+        Flow::Full
+    }
+
+    fn send(&mut self, id: ClientId, bytes: &[u8], commons: &mut Commons, sink: &mut dyn Transmit) {
+        let mut rest = bytes;
+        if bytes.len() >= DIRECT && !self.blocked {
+            let sent = sink.transmit(id, [self.out.as_slice(), bytes]);
+            let old = sent.min(self.out.len());
+            self.out.advance(old, &mut commons.spares);
+            rest = &bytes[sent - old..];
+            self.blocked = !rest.is_empty();
+        }
+        if !rest.is_empty() {
+            self.out.push(rest, &mut commons.spares);
+        }
+        self.announce(id, commons);
+    }
+
+    /// Takes what is done from the front of the queue. What is then at the front goes out as far as it came.
+    fn advance(&mut self, id: ClientId, commons: &mut Commons) {
+        while self.queue.front().is_some_and(|reply| reply.done) {
+            self.queue.pop_front();
+            self.front = self.front.next();
+            let Some(next) = self.queue.front_mut() else { break };
+            let held = std::mem::take(&mut next.held);
+            commons.held -= held.len();
+            if held.capacity() > 0 {
+                self.out.push_whole(held, &mut commons.spares);
+            }
+        }
+        self.announce(id, commons);
+        self.may_go_on(id, commons);
+    }
+
+    /// Tells the shell that there are bytes to send.
+    fn announce(&mut self, id: ClientId, commons: &mut Commons) {
+        if !self.announced && !self.out.is_empty() {
+            self.announced = true;
+            commons.actions.push_back(Action::SendToClient(id));
+        }
+    }
+
+    /// `len` bytes were sent.
+    pub(super) fn sent(&mut self, id: ClientId, len: usize, now: Nanos, commons: &mut Commons) {
+        self.out.advance(len, &mut commons.spares);
+        self.blocked = false;
+        self.progress = now;
+        self.may_go_on(id, commons);
+    }
+
+    /// Frees what waited for the client to take or get its replies.
+    pub(super) fn may_go_on(&mut self, id: ClientId, commons: &mut Commons) {
+        let room = self.out.len() < MAX_UNSENT / 2;
+        let ready = match self.wait {
+            Wait::Replies => room && self.queue.len() < super::MAX_PIPELINE / 2,
+            Wait::Turn => self.queue.is_empty(),
+            Wait::No | Wait::Room => false,
+        };
+        if ready {
+            self.wait = Wait::No;
+            commons.resumable.push_back(id);
+        }
+        if room && !self.holding_up.is_empty() {
+            let (front, waiting) = (self.front, self.queue.len());
+            self.holding_up.retain(|(backend, place)| {
+                let early = (1..waiting).contains(&place.behind(front));
+                if !early {
+                    commons.released.push(*backend);
+                }
+                early
+            });
+        }
+        if self.queue.is_empty() {
+            if self.queue.capacity() > IDLE_QUEUE {
+                self.queue = VecDeque::new();
+            }
+            if self.out.is_empty() && (self.ending || commons.draining) {
+                commons.finished.push(id);
+            }
+        }
+    }
+
+    /// Gives back what it held. Returns the connections that waited for it.
+    pub(super) fn dismantle(mut self, commons: &mut Commons) -> Vec<(BackendId, Place)> {
+        for reply in self.queue.drain(..) {
+            commons.held -= reply.held.len();
+            commons.spares.put(reply.held);
+        }
+        commons.spares.put(std::mem::take(&mut self.input));
+        self.holding_up
+    }
+}
+
+/// Room in the queue that an idle client keeps.
+const IDLE_QUEUE: usize = 16;

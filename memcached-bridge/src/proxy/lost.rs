@@ -1,0 +1,214 @@
+//! Connections to servers: begun, up, ended, and what becomes of the requests on one that ends.
+
+use fabric::time::Nanos;
+
+use super::backend::{Backend, BackendId, Phase, Role, ServerId};
+use super::client::{ClientId, Reading, Transmit};
+use super::counters::Outcome;
+use super::failure::Failure;
+use super::in_flight::{InFlight, Owner};
+use super::quiet::Quiet;
+use super::{Action, Proxy};
+use crate::hashing::MemberIndex;
+use crate::protocol::Protocol;
+
+/// Connections with unanswered writes that are kept for one server.
+const MAX_LINGERING: usize = 16;
+/// How often a request is asked again.
+const MAX_REPEATS: u8 = 2;
+
+impl Proxy {
+    /// Asks the shell for a connection to a server.
+    pub(super) fn connect(&mut self, server: ServerId, protocol: Protocol, role: Role) -> BackendId {
+        let id = self.backends.insert(Backend::new(server, protocol, role, self.now));
+        self.pools[usize::from(server.pool)].counters.connects += 1;
+        self.commons.actions.push_back(Action::Connect(id, server));
+        id
+    }
+
+    /// The connection is made.
+    pub fn backend_connected(&mut self, id: BackendId, now: Nanos) {
+        self.now = now;
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        backend.phase = Phase::Up;
+        backend.progress = now;
+        if !backend.outgoing.unsent().is_empty() && !backend.announced {
+            backend.announced = true;
+            self.commons.actions.push_back(Action::SendToBackend(id));
+        }
+    }
+
+    /// The connection could not be made, or is gone.
+    pub fn backend_closed(&mut self, id: BackendId, now: Nanos, sink: &mut dyn Transmit) {
+        self.now = now;
+        let Some(backend) = self.backends.get(id) else { return };
+        let failure = match backend.phase {
+            Phase::Connecting(_) => Failure::Unreachable,
+            Phase::Up => Failure::Closed,
+        };
+        self.lose(id, failure, sink);
+        self.settle(sink);
+    }
+
+    /// Forgets a connection that is of no more use.
+    pub(super) fn close_backend(&mut self, id: BackendId) -> Option<Backend> {
+        let backend = self.backends.remove(id)?;
+        if self.early == Some(id) {
+            self.early = None;
+        }
+        let server = self.server_mut(backend.server);
+        server.forget(id);
+        if backend.role == Role::Upload {
+            server.uploads -= 1;
+            let waiting = std::mem::take(&mut server.upload_waiters);
+            self.end_wait(waiting);
+        }
+        self.commons.actions.push_back(Action::CloseBackend(id));
+        Some(backend)
+    }
+
+    /// A connection ended, or is of no more use: its requests are asked again or fail.
+    pub(super) fn lose(&mut self, id: BackendId, failure: Failure, sink: &mut dyn Transmit) {
+        let Some(mut backend) = self.close_backend(id) else { return };
+        self.end_wait(std::mem::take(&mut backend.waiting));
+        self.count_loss(&backend, failure);
+        match backend.role {
+            Role::Spent => {}
+            Role::Probe => self.probe_lost(backend.server),
+            _ if backend.in_flight.is_empty() => {}
+            _ => self.server_failed(backend.server, failure),
+        }
+        self.settle_requests(backend, failure, sink);
+    }
+
+    fn count_loss(&mut self, backend: &Backend, failure: Failure) {
+        let counters = &mut self.pools[usize::from(backend.server.pool)].counters;
+        match failure {
+            Failure::Unreachable => counters.connects_failed += 1,
+            _ if backend.role == Role::Spent => {}
+            _ if backend.in_flight.is_empty() => counters.connections_idle_closed += 1,
+            _ => counters.connections_lost += 1,
+        }
+    }
+
+    /// Asks what may be asked again on another connection, and lets the others fail.
+    fn settle_requests(&mut self, mut backend: Backend, failure: Failure, sink: &mut dyn Transmit) {
+        if let Some(client) = backend.uploader.take() {
+            self.swallow_upload(client);
+        }
+        let was_up = backend.phase == Phase::Up;
+        let mut start = 0;
+        for entry in std::mem::take(&mut backend.in_flight) {
+            let begins = std::mem::replace(&mut start, entry.end);
+            let unsent = !backend.outgoing.is_sent(entry.end);
+            let again = was_up
+                && failure == Failure::Closed
+                && !entry.begun
+                && (unsent || entry.repeatable)
+                && entry.repeats < MAX_REPEATS
+                && matches!(backend.role, Role::Shared { .. })
+                && self.ask_again(&backend, &entry, begins);
+            if !again {
+                self.fail(&mut backend, &entry, failure, sink);
+            }
+        }
+    }
+
+    /// Moves a request to another connection of its lane.
+    fn ask_again(&mut self, from: &Backend, entry: &InFlight, begins: u64) -> bool {
+        let Role::Shared { lane } = from.role else { return false };
+        let pool = usize::from(from.server.pool);
+        if matches!(entry.owner, Owner::Fill | Owner::Nobody) {
+            return false;
+        }
+        let Some(bytes) = from.outgoing.range(begins, entry.end) else { return false };
+        let Ok(to) = self.lane(pool, MemberIndex(from.server.server), from.protocol, lane) else {
+            return false;
+        };
+        let Some(backend) = self.backends.get_mut(to) else { return false };
+        backend.outgoing.tail().extend_from_slice(bytes);
+        self.pools[pool].counters.requests_repeated += 1;
+        self.post(to, InFlight { repeats: entry.repeats + 1, sent: self.now, ..*entry });
+        true
+    }
+
+    /// A request will not be answered.
+    fn fail(&mut self, backend: &mut Backend, entry: &InFlight, failure: Failure, sink: &mut dyn Transmit) {
+        let pool = usize::from(backend.server.pool);
+        let reply = match entry.tag {
+            _ if entry.quiet == Quiet::Always => Vec::new(),
+            None => failure.line(),
+            Some(tag) => super::binary::failure(tag, failure),
+        };
+        match entry.owner {
+            Owner::Client { client, place } => {
+                self.pools[pool].view.requests.count(entry.verb, Outcome::Unavailable);
+                let begun = self.clients.get(client).is_some_and(|client| client.has_begun(place));
+                if begun && entry.begun && !entry.hidden {
+                    return self.cut_for(client, |counters| &mut counters.cut_half_reply);
+                }
+                self.reply(client, place, &reply, sink);
+            }
+            Owner::Part(part) => {
+                self.pools[pool].view.requests.count(entry.verb, Outcome::Unavailable);
+                let Some(client) = self.gathers.get(part.gather).map(|gather| gather.client) else { return };
+                let to = self.clients.get_mut(client);
+                if self.gathers.failed(part, reply, to, &mut self.commons, sink).is_err() {
+                    self.cut_for(client, |counters| &mut counters.cut_half_reply);
+                }
+            }
+            Owner::Fill => {
+                backend.fills.pop_front();
+                self.pools[pool].counters.fills_lost += 1;
+            }
+            Owner::Probe | Owner::Nobody => {}
+        }
+    }
+
+    /// Gives a connection up whose server does not answer: its requests fail. It stays open while writes are on it.
+    pub(super) fn give_up(&mut self, id: BackendId, failure: Failure, sink: &mut dyn Transmit) {
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        let uncertain = backend.in_flight.iter().any(|entry| entry.writes.is_some() && !entry.begun);
+        if !uncertain || backend.phase != Phase::Up {
+            return self.lose(id, failure, sink);
+        }
+        let server = backend.server;
+        let role = std::mem::replace(&mut backend.role, Role::Spent);
+        let mut given_up = Backend::new(server, backend.protocol, role, self.now);
+        given_up.uploader = backend.uploader.take();
+        given_up.in_flight = backend.in_flight.clone();
+        given_up.fills = std::mem::take(&mut backend.fills);
+        for entry in &mut backend.in_flight {
+            entry.owner = Owner::Nobody;
+        }
+        let waiting = std::mem::take(&mut backend.waiting);
+        self.end_wait(waiting);
+        self.count_loss(&given_up, failure);
+        let seen = self.server_mut(server);
+        seen.forget(id);
+        if role == Role::Upload {
+            seen.uploads -= 1;
+        }
+        seen.lingering.push(id);
+        let oldest = (seen.lingering.len() > MAX_LINGERING).then(|| seen.lingering[0]);
+        if let Some(oldest) = oldest {
+            self.pools[usize::from(server.pool)].counters.lingering_closed += 1;
+            self.close_backend(oldest);
+        }
+        self.server_failed(server, failure);
+        self.settle_requests(given_up, failure, sink);
+    }
+
+    pub(super) fn server_mut(&mut self, server: ServerId) -> &mut super::server::Server {
+        &mut self.pools[usize::from(server.pool)].servers[usize::from(server.server)]
+    }
+
+    /// The rest of the value that was on its way from `client` has nowhere to go.
+    fn swallow_upload(&mut self, client: ClientId) {
+        if let Some(client) = self.clients.get_mut(client)
+            && let Reading::Value { left, .. } = client.reading
+        {
+            client.reading = Reading::Swallow(left);
+        }
+    }
+}

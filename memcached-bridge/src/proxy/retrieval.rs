@@ -1,0 +1,176 @@
+//! `get`, `gets`, `gat`, `gats`: what the node has, and one line to each server for the rest.
+
+use super::backend::BackendId;
+use super::cache::{Form, Wanted};
+use super::client::{ClientId, Transmit};
+use super::failure::Failure;
+use super::gather::{Merge, PartId};
+use super::in_flight::{InFlight, Owner, Place, Writes};
+use super::request::{Asked, Taken};
+use super::{Proxy, server::Server};
+use crate::protocol::delimit::Shape;
+use crate::protocol::{Class, Request, Verb, render};
+
+/// The lines of a request, one for each server.
+#[derive(Default)]
+struct Lines {
+    lines: Vec<Line>,
+    /// Between the numbers of the first writes of two lines; 0 if nothing is written.
+    stride: u64,
+    failure: Option<Failure>,
+}
+
+/// The line of one server.
+struct Line {
+    server: u16,
+    backend: BackendId,
+    keys: u32,
+}
+
+impl Proxy {
+    pub(super) fn retrieve(&mut self, asked: Asked<'_>, sink: &mut dyn Transmit) -> Taken {
+        let mut keys = asked.request.keys();
+        match (keys.next(), keys.next()) {
+            (Some(_), None) => self.ask_one(asked, sink),
+            (Some(first), Some(_)) => {
+                let client = &self.clients[asked.client];
+                let (pool, lane) = (usize::from(client.pool), client.lane);
+                let server = self.pools[pool].ring.locate(&first);
+                match self.lane(pool, server, asked.protocol(), lane) {
+                    Ok(backend) if !self.has_room(backend, asked.client) => Taken::NotYet,
+                    _ => self.retrieve_many(asked, pool, lane, sink),
+                }
+            }
+            // `gat` without a key.
+            (None, _) => {
+                let place = self.clients[asked.client].ask();
+                self.reply(asked.client, place, b"END\r\n", sink);
+                Taken::Yes
+            }
+        }
+    }
+
+    fn retrieve_many(&mut self, asked: Asked<'_>, pool: usize, lane: u8, sink: &mut dyn Transmit) -> Taken {
+        let request = &asked.request;
+        let place = self.clients[asked.client].ask();
+        let writes = request.class() == Class::Write;
+        // Each line's writes are numbered in a row.
+        let numbered = writes && self.pools[pool].cache.is_some();
+        let stride = if numbered { request.keys().count() as u64 } else { 0 };
+        let form = Form::Item { cas: request.verb == Verb::Gets };
+        let mut to = Lines { stride, ..Lines::default() };
+        let mut wanted: Vec<Wanted> = Vec::new();
+        for key in request.keys() {
+            let hash = match self.pools[pool].cache {
+                Some(_) => Some(self.pools[pool].shared.hash(&key)),
+                None => None,
+            };
+            if let Some(hash) = hash.filter(|_| !writes) {
+                if self.pass_hit(asked.client, Some(place), request.verb, &key, hash, form, &mut wanted, sink)
+                {
+                    continue;
+                }
+                self.observe(pool, &key, hash, &mut wanted);
+            }
+            let line = match self.line_for(pool, lane, &key, request, &mut to.lines) {
+                Ok(line) => line,
+                Err(unreachable) => {
+                    to.failure = Some(unreachable);
+                    continue;
+                }
+            };
+            if let Some(hash) = hash.filter(|_| writes) {
+                let number = self.writes + line as u64 * stride + u64::from(to.lines[line].keys);
+                if let Err(full) = self.begin_numbered_write(pool, number, hash) {
+                    to.failure = Some(full);
+                    continue;
+                }
+            }
+            to.lines[line].keys += 1;
+            if let Some(backend) = self.backends.get_mut(to.lines[line].backend) {
+                let out = backend.outgoing.tail();
+                out.push(b' ');
+                out.extend_from_slice(&key);
+            }
+        }
+        for line in &to.lines {
+            Self::server_of(&mut self.pools[pool].servers, line).part = None;
+            if let Some(backend) = self.backends.get_mut(line.backend) {
+                backend.outgoing.tail().extend_from_slice(b"\r\n");
+            }
+        }
+        self.post_lines(&asked, pool, place, &to, sink);
+        self.writes += stride * to.lines.len() as u64;
+        self.fill_wanted(pool, lane, wanted);
+        Taken::Yes
+    }
+
+    /// The line of the server of `key`, begun if it is not there.
+    fn line_for(
+        &mut self,
+        pool: usize,
+        lane: u8,
+        key: &[u8],
+        request: &Request<'_>,
+        lines: &mut Vec<Line>,
+    ) -> Result<usize, Failure> {
+        let server = self.pools[pool].ring.locate(key);
+        if let Some(line) = self.pools[pool].servers[usize::from(server.0)].part {
+            return Ok(usize::from(line));
+        }
+        let backend = self.lane(pool, server, crate::protocol::Protocol::Text, lane)?;
+        self.pools[pool].servers[usize::from(server.0)].part = Some(lines.len() as u16);
+        lines.push(Line { server: server.0, backend, keys: 0 });
+        if let Some(backend) = self.backends.get_mut(backend) {
+            let out = backend.outgoing.tail();
+            out.extend_from_slice(request.verb.name().as_bytes());
+            if matches!(request.verb, Verb::Gat | Verb::Gats) {
+                render::signed(out, request.exptime);
+            }
+        }
+        Ok(lines.len() - 1)
+    }
+
+    fn post_lines(
+        &mut self,
+        asked: &Asked<'_>,
+        pool: usize,
+        place: Place,
+        &Lines { ref lines, stride, failure }: &Lines,
+        sink: &mut dyn Transmit,
+    ) {
+        let gather = match (lines.len(), failure) {
+            (0, None) => return self.reply(asked.client, place, b"END\r\n", sink),
+            (0, Some(failure)) => return self.refuse(asked, place, failure, sink),
+            (1, None) => None,
+            (parts, failure) => {
+                let merge = Merge::Items;
+                Some(self.gathers.begin(asked.client, place, merge, parts, failure.map(Failure::line)))
+            }
+        };
+        for (part, line) in (0u16..).zip(lines) {
+            let (owner, shape) = match gather {
+                None => (owner_of(asked.client, place), Shape::Items),
+                Some(gather) => (Owner::Part(PartId { gather, part }), Shape::Items),
+            };
+            let mut in_flight = InFlight::new(owner, asked.request.verb, shape, self.now);
+            in_flight.repeatable = stride == 0 && asked.request.class() == Class::Read;
+            if stride > 0 {
+                let first = self.writes + u64::from(part) * stride;
+                in_flight.writes = Some(Writes { first, count: line.keys, hash: None });
+            }
+            self.post(line.backend, in_flight);
+        }
+        if failure.is_some() {
+            self.pools[pool].view.requests.count(asked.request.verb, super::Outcome::Unavailable);
+        }
+    }
+
+    fn server_of<'s>(servers: &'s mut [Server], line: &Line) -> &'s mut Server {
+        &mut servers[usize::from(line.server)]
+    }
+}
+
+fn owner_of(client: ClientId, place: Place) -> Owner {
+    Owner::Client { client, place }
+}

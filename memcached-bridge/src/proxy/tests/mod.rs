@@ -1,0 +1,6 @@
+//! The proxy over memory: embedded servers behind it, no sockets, no clock.
+
+mod failing;
+mod flow;
+mod rig;
+mod text;
