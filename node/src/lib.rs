@@ -9,6 +9,7 @@
 //! | [`config`] | the configuration file |
 //! | [`run`] | build, spawn, drain |
 //! | [`embedded`] | memcached over kernel sockets |
+//! | [`proxy`] | pools of memcached servers over TCP |
 //! | [`dataplane`] | the packet path: the way from the configuration to it |
 //! | [`status`] | what a node says of itself |
 //! | [`admin`] | health, metrics, status and a page over HTTP |
@@ -22,6 +23,7 @@ pub mod embedded;
 pub mod import;
 #[cfg(feature = "dpdk")]
 pub mod packet_path;
+pub mod proxy;
 pub mod run;
 pub mod status;
 pub mod telemetry;

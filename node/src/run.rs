@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +16,13 @@ use tokio::task::JoinSet;
 use crate::cli::RunOptions;
 use crate::config::{self, Config, Embedded};
 use crate::embedded::{ListenError, Opened};
+use crate::proxy::Proxies;
 use crate::status::Registry;
 use crate::telemetry::{Sampling, Telemetry};
 use crate::{admin, dataplane};
 
 /// How long requests in flight may take once the node is told to stop.
-const GRACE: Duration = Duration::from_secs(5);
-/// Threads that serve sockets, at most: the packet path's cores are to be left alone.
-const MAX_THREADS: usize = 8;
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// Runs a node until it is told to stop.
 ///
@@ -36,7 +34,7 @@ pub fn run(options: &RunOptions, mut telemetry: Telemetry) -> Result<(), Box<dyn
     let registry = Registry::new(config.node.name.clone());
     // Its threads and memory come first, so that the runtime's threads are not pinned with them.
     let dataplane = dataplane::start(&config, &registry)?;
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
+    let threads = config::default_threads();
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let served = runtime.block_on(serve(config, registry, dataplane.as_ref(), threads));
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -85,6 +83,7 @@ async fn serve(
     let admin_listener = TcpListener::bind(config.admin.listen).await.map_err(failed)?;
     let admin_address = admin_listener.local_addr().map_err(failed)?;
     let sampling = Sampling::of(&config.telemetry);
+    let proxies = Proxies::start(&config, &draining)?;
     let embedded = match config.embedded {
         Some(embedded) => Some(Opened::open(embedded, threads, sampling).await?),
         None => None,
@@ -97,6 +96,13 @@ async fn serve(
         write!(ready, "memcached {} ({protocols}), ", embedded.listen())?;
         registry.register(embedded.source());
         tasks.spawn(embedded.serve(draining.clone(), GRACE));
+    }
+    if let Some(proxies) = proxies {
+        for (pool, address) in proxies.listens() {
+            write!(ready, "pool {pool} {address}, ")?;
+        }
+        registry.register(proxies.source());
+        tasks.spawn_blocking(move || proxies.join());
     }
     if let Some(dataplane) = dataplane {
         write!(ready, "dataplane {} ports, ", dataplane.ports)?;
@@ -113,7 +119,7 @@ async fn serve(
     tracing::info!("told to stop: requests in flight are finished");
     drain.send_replace(true);
     if tokio::time::timeout(GRACE + Duration::from_secs(1), tasks.join_all()).await.is_err() {
-        tracing::warn!("memcached did not drain in time");
+        tracing::warn!("clients did not drain in time");
     }
     // A scraper may keep its connection open; it is not waited for long.
     _ = tokio::time::timeout(Duration::from_millis(500), admin).await;

@@ -92,7 +92,7 @@ pub struct Status {
     /// Stations that the switch knows.
     #[serde(default)]
     pub stations: u64,
-    /// The pools of the packet path.
+    /// The pools.
     #[serde(default)]
     pub pools: Vec<PoolStatus>,
     /// memcached over kernel sockets, if it is served.
@@ -151,13 +151,16 @@ pub struct PortStatus {
     pub drops: u64,
 }
 
-/// A pool of the packet path.
+/// A pool, on the packet path or over TCP.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PoolStatus {
     /// Its name.
     pub name: String,
-    /// Its virtual address and port.
+    /// The address and port that clients send to.
     pub vip: String,
+    /// Connections of clients now; 0 on the packet path.
+    #[serde(default)]
+    pub connections: u64,
     /// Its servers.
     pub servers: Vec<ServerStatus>,
     /// Its counters by name, summed over the workers: `hits`, `redirected`, `writes` and others.
@@ -173,8 +176,11 @@ pub struct PoolStatus {
 pub struct ServerStatus {
     /// Its name.
     pub name: String,
-    /// Its MAC address.
+    /// Its MAC address, on the packet path.
     pub mac: String,
+    /// Its address and port, over TCP.
+    #[serde(default)]
+    pub address: String,
     /// Whether it answers probes; one that does not is ejected.
     pub alive: bool,
     /// Requests sent to it.

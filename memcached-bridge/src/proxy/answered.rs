@@ -5,7 +5,7 @@ use super::client::{Flow, Transmit};
 use super::counters::Outcome;
 use super::failure::Failure;
 use super::in_flight::{InFlight, Owner, Writes};
-use super::quiet::Quiet;
+use super::quiet::{Quiet, loud_opcode};
 use super::{Action, MAX_HELD_REPLIES, Proxy};
 use crate::coherence::Ended;
 use crate::protocol::Protocol;
@@ -132,11 +132,21 @@ impl Proxy {
         sink: &mut dyn Transmit,
     ) {
         let mut front = front;
-        if !front.begun {
+        let begins = !front.begun;
+        if begins {
             self.reply_begins(id, &mut front, piece, bytes);
         }
         if piece.last {
             self.reply_ends(id, &front);
+        }
+        let mut bytes = bytes;
+        if begins && let Some((header, rest)) = renamed(&front, bytes) {
+            let head = Piece { len: header.len(), last: piece.last && rest.is_empty(), ..*piece };
+            self.pass_on(id, &front, &head, &header, sink);
+            bytes = rest;
+            if rest.is_empty() {
+                return;
+            }
         }
         let flow = self.pass_on(id, &front, piece, bytes, sink);
         self.heed(id, &front, flow);
@@ -281,6 +291,16 @@ fn with_end(piece: Piece, front: &InFlight, input: &[u8]) -> Piece {
         return Piece { len: piece.len + END.len(), last: true, ..piece };
     }
     piece
+}
+
+/// The header of a binary reply with the opcode that the client sent, if it is not the one that the server got, and what
+/// is behind it.
+fn renamed<'b>(front: &InFlight, bytes: &'b [u8]) -> Option<([u8; HEADER_LEN], &'b [u8])> {
+    let tag = front.tag.filter(|tag| loud_opcode(tag.opcode) != tag.opcode)?;
+    let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>()?;
+    let mut header = *header;
+    header[1] = tag.opcode;
+    Some((header, rest))
 }
 
 /// What a reply that begins so says.

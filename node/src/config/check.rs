@@ -31,16 +31,22 @@ pub(super) fn check(config: &Config, places: &Places, problems: &mut Problems<'_
 }
 
 fn what_is_served(config: &Config, places: &Places, problems: &mut Problems<'_>) {
-    if config.embedded.is_none() && config.dataplane.is_none() {
-        let remedy = "add [embedded] to serve memcached over sockets, or [dataplane] for the packet path";
+    let serves_pools = config.pools.iter().any(|pool| pool.tcp.is_some());
+    if config.embedded.is_none() && config.dataplane.is_none() && !serves_pools {
+        let remedy = "add [embedded] to serve memcached over sockets, [[pool]] to serve servers behind the node, or [dataplane] for the packet path";
         problems.error(&places.document, "the node would serve nothing", remedy);
     }
-    if let (None, Some(pool)) = (&config.dataplane, places.pools.first()) {
-        problems.error(&pool.pool, "[[pool]] needs the packet path", "add [dataplane] with its ports");
+    let on_path = config.pools.iter().zip(&places.pools).find_map(|(pool, places)| {
+        let vip = places.vip.as_ref().filter(|_| pool.vip.is_some())?;
+        Some((&places.pool, vip))
+    });
+    if let (None, Some((_, vip))) = (&config.dataplane, on_path) {
+        let remedy = "add [dataplane] with its ports, or serve the pool over TCP with `listen`";
+        problems.error(vip, "`vip` in [[pool]] needs the packet path", remedy);
     }
-    if config.dataplane.is_some() && !config.pools.is_empty() && config.node.address.is_none() {
+    if let (Some(_), Some((pool, _)), None) = (&config.dataplane, on_path, config.node.address) {
         let remedy = "add `address = \"10.0.0.254/24\"` to [node]: the node's own address on the switch";
-        problems.error(&places.pools[0].pool, "[[pool]] needs the node's own address", remedy);
+        problems.error(pool, "[[pool]] needs the node's own address", remedy);
     }
     if let (Some(dataplane), None) = (&config.dataplane, &config.node.address)
         && dataplane.host_interface.is_some()
@@ -48,8 +54,8 @@ fn what_is_served(config: &Config, places: &Places, problems: &mut Problems<'_>)
         let remedy = "add `address` to [node]: the interface gets it";
         problems.error(&places.dataplane, "`host_interface` needs the node's own address", remedy);
     }
-    if config.dataplane.is_some() && config.pools.is_empty() {
-        let remedy = "add [[pool]], if it is to know memcached, too";
+    if config.dataplane.is_some() && on_path.is_none() {
+        let remedy = "add [[pool]] with `vip`, if it is to know memcached, too";
         problems.warn(&places.dataplane, "[dataplane] without a [[pool]] is a plain switch", remedy);
     }
 }
@@ -57,7 +63,7 @@ fn what_is_served(config: &Config, places: &Places, problems: &mut Problems<'_>)
 /// What ports and pools ask of each other.
 fn packet_path(config: &Config, places: &Places, problems: &mut Problems<'_>) {
     let Some(dataplane) = &config.dataplane else { return };
-    let needed = buffers::needed(dataplane, config.pools.len());
+    let needed = buffers::needed(dataplane, config.pools_on_path().count());
     if let Some(place) = &places.packet_buffers
         && dataplane.packet_buffers < needed
     {
@@ -69,7 +75,7 @@ fn packet_path(config: &Config, places: &Places, problems: &mut Problems<'_>) {
     }
     if let Some(place) = &places.mtu
         && usize::from(dataplane.mtu) < REPLY_PACKET_BYTES
-        && !config.pools.is_empty()
+        && config.pools_on_path().next().is_some()
     {
         let mtu = dataplane.mtu;
         let message = format!(
@@ -91,19 +97,22 @@ fn pool(config: &Config, pool: &Pool, earlier: &[Pool], places: &Places, problem
                 "give each its own name",
             );
         }
-        if (other.vip, other.vlan) == (pool.vip, pool.vlan) {
-            let message = format!("pools `{}` and `{}` both have {}", other.name, pool.name, pool.vip);
+        if let (Some(vip), Some(place)) = (pool.vip, &spans.vip)
+            && (other.vip, other.vlan) == (pool.vip, pool.vlan)
+        {
+            let message = format!("pools `{}` and `{}` both have {vip}", other.name, pool.name);
             let remedy = "give each its own address: fragments do not name the port";
-            problems.error(&spans.vip, message, remedy);
+            problems.error(place, message, remedy);
         }
     }
-    if let Some(address) = config.node.address {
-        if address.addr() == pool.vip {
+    listens(config, pool, earlier, spans, problems);
+    if let (Some(address), Some(vip), Some(place)) = (config.node.address, pool.vip, &spans.vip) {
+        if address.addr() == vip {
             let remedy = "give the pool an address of its own";
-            problems.error(&spans.vip, format!("{} is the node's own address", pool.vip), remedy);
-        } else if !address.contains(&pool.vip) {
+            problems.error(place, format!("{vip} is the node's own address"), remedy);
+        } else if !address.contains(&vip) {
             let remedy = "clients reach it only if they have a route to it through this switch";
-            problems.warn(&spans.vip, format!("{} is not in the node's network {address}", pool.vip), remedy);
+            problems.warn(place, format!("{vip} is not in the node's network {address}"), remedy);
         }
     }
     if pool.cache.is_none() {
@@ -124,6 +133,33 @@ fn pool(config: &Config, pool: &Pool, earlier: &[Pool], places: &Places, problem
     servers(pool, earlier, spans, problems);
 }
 
+/// Nobody else of the node listens where the pool does.
+fn listens(
+    config: &Config,
+    pool: &Pool,
+    earlier: &[Pool],
+    spans: &super::read::PoolPlaces,
+    problems: &mut Problems<'_>,
+) {
+    let (Some(tcp), Some(place)) = (&pool.tcp, &spans.listen) else { return };
+    let listen = tcp.listen;
+    if listen.port() == 0 {
+        return;
+    }
+    let taken = |other: &&Pool| other.tcp.as_ref().is_some_and(|other| other.listen == listen);
+    let other = if let Some(other) = earlier.iter().find(taken) {
+        format!("pool `{}`", other.name)
+    } else if config.embedded.as_ref().is_some_and(|embedded| embedded.listen == listen) {
+        "[embedded]".to_owned()
+    } else if config.admin.listen == listen {
+        "[admin]".to_owned()
+    } else {
+        return;
+    };
+    let message = format!("{other} and pool `{}` both listen on {listen}", pool.name);
+    problems.error(place, message, "give one of them another port");
+}
+
 fn servers(pool: &Pool, earlier: &[Pool], spans: &super::read::PoolPlaces, problems: &mut Problems<'_>) {
     for (index, (server, place)) in pool.servers.iter().zip(&spans.servers).enumerate() {
         let before = &pool.servers[..index];
@@ -131,15 +167,16 @@ fn servers(pool: &Pool, earlier: &[Pool], spans: &super::read::PoolPlaces, probl
             let message = format!("two servers of pool `{}` are called `{}`", pool.name, server.name);
             problems.error(&place.name, message, "give each its own name: the distribution hashes it");
         }
+        let (Some(mac), Some(mac_place)) = (server.mac, &place.mac) else { continue };
         if let Some(other) = before.iter().find(|other| other.mac == server.mac) {
-            let message = format!("servers `{}` and `{}` both have {}", other.name, server.name, server.mac);
-            problems.error(&place.mac, message, "give each its own MAC address: it tells them apart");
+            let message = format!("servers `{}` and `{}` both have {mac}", other.name, server.name);
+            problems.error(mac_place, message, "give each its own MAC address: it tells them apart");
         }
         let elsewhere =
             earlier.iter().filter(|other| other.vlan == pool.vlan).flat_map(|other| &other.servers);
         if elsewhere.into_iter().any(|other| other.mac == server.mac && other.port != server.port) {
-            let message = format!("{} is behind another port in another pool", server.mac);
-            problems.error(&place.mac, message, "a station is behind one port");
+            let message = format!("{mac} is behind another port in another pool");
+            problems.error(mac_place, message, "a station is behind one port");
         }
     }
 }

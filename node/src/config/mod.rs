@@ -34,7 +34,8 @@ use problem::Problems;
 pub use problem::{Problem, Severity};
 pub use size::ByteSize;
 pub use types::{
-    Admin, Config, Dataplane, Embedded, Node, Pool, Port, Server, Telemetry, is_allowed, loopback,
+    Admin, Config, Dataplane, Embedded, Node, Pool, PoolTcp, Port, Server, Telemetry, default_threads,
+    is_allowed, loopback,
 };
 
 /// A file that was read: what it says, and what is wrong with it.

@@ -14,7 +14,10 @@ use super::buffers;
 use super::problem::Problems;
 use super::reader::{Located, Reader, Span};
 use super::size::ByteSize;
-use super::types::{Admin, Config, Dataplane, Embedded, Node, Pool, Port, Server, Telemetry};
+use super::types::{
+    Admin, Config, Dataplane, Embedded, Node, Pool, PoolTcp, Port, Server, Telemetry, default_threads,
+    loopback,
+};
 
 /// The largest item that can be allowed, in bytes: memcached's own bound.
 const MAX_ITEM_BYTES: u64 = 1 << 30;
@@ -46,14 +49,15 @@ pub(super) struct Places {
 pub(super) struct PoolPlaces {
     pub(super) pool: Span,
     pub(super) name: Span,
-    pub(super) vip: Span,
+    pub(super) vip: Option<Span>,
+    pub(super) listen: Option<Span>,
     pub(super) servers: Vec<ServerPlaces>,
 }
 
 /// Where the parts of a server stand.
 pub(super) struct ServerPlaces {
     pub(super) name: Span,
-    pub(super) mac: Span,
+    pub(super) mac: Option<Span>,
 }
 
 /// Reads the whole document.
@@ -72,6 +76,7 @@ pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
     let telemetry = root.table("telemetry").map(telemetry).unwrap_or_default();
     let embedded = root.table("embedded").map(|table| embedded(table, &mut places));
     let mut dataplane = root.table("dataplane").map(|table| dataplane(table, &mut places));
+    let proxy_threads = root.table("proxy").map(proxy).unwrap_or_else(default_threads);
     let mut pools = Vec::new();
     for table in root.tables("pool", "[[pool]]") {
         if let Some((pool, spans)) = pool(table, dataplane.as_ref()) {
@@ -80,10 +85,11 @@ pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
         }
     }
     if let Some(dataplane) = dataplane.as_mut().filter(|_| places.packet_buffers.is_none()) {
-        dataplane.packet_buffers = buffers::needed(dataplane, pools.len());
+        dataplane.packet_buffers =
+            buffers::needed(dataplane, pools.iter().filter(|pool| pool.vip.is_some()).count());
     }
     root.finish();
-    (Config { node, admin, embedded, dataplane, pools, telemetry }, places)
+    (Config { node, admin, embedded, dataplane, proxy_threads, pools, telemetry }, places)
 }
 
 /// A reader of `text`'s root table.
@@ -171,6 +177,12 @@ fn embedded(mut table: Reader<'_, '_>, places: &mut Places) -> Embedded {
     }
     table.finish();
     embedded
+}
+
+fn proxy(mut table: Reader<'_, '_>) -> usize {
+    let threads = integer(&mut table, "threads", 1..=64, default_threads() as u64) as usize;
+    table.finish();
+    threads
 }
 
 fn dataplane(mut table: Reader<'_, '_>, places: &mut Places) -> Dataplane {
@@ -287,16 +299,24 @@ fn pool(mut table: Reader<'_, '_>, dataplane: Option<&Dataplane>) -> Option<(Poo
     let name = name(&mut table);
     let name = table.required("name", "\"web\"", name);
     let vip = table.parsed::<Ipv4Addr>("vip", "an IPv4 address such as \"10.0.0.100\"");
-    let vip = table.required("vip", "\"10.0.0.100\"", vip);
-    let clients = table.parsed_list::<Ipv4Net>("clients", NETWORKS);
-    let clients = table.required("clients", "[\"10.0.0.0/24\"]", clients);
+    let tcp = pool_tcp(&mut table);
+    if vip.is_none() && tcp.is_none() && !table.has("vip") && !table.has("listen") {
+        let remedy = "add `listen = \"127.0.0.1:11211\"` to serve it over TCP, or `vip = \"10.0.0.100\"` for the packet path";
+        table.error(&table.span.clone(), "[[pool]] has no address for clients", remedy);
+    }
+    let clients = table.parsed_list::<IpNet>("clients", NETWORKS);
+    let clients = match vip {
+        Some(_) => table.required("clients", "[\"10.0.0.0/24\"]", clients),
+        None => clients.or_else(|| Some(here(&table, loopback()))),
+    };
     let hashes = KeyHash::ALL.map(|hash| (hash.name(), hash));
     let cache = size(&mut table, "cache", 0..=u64::MAX).map_or(16 << 20, |size| size.value.0);
     let hash_tag = hash_tag(&mut table);
     let mut pool = Pool {
         name: String::new(),
-        vip: Ipv4Addr::UNSPECIFIED,
+        vip: vip.as_ref().map(|vip| vip.value),
         port: integer(&mut table, "port", 1..=65_535, 11_211) as u16,
+        tcp: tcp.as_ref().map(|tcp| tcp.value.clone()),
         vlan: table.integer("vlan", 1..=4094).map(|vlan| vlan.value as u16),
         distribution: table
             .word("distribution", &DISTRIBUTIONS)
@@ -315,26 +335,52 @@ fn pool(mut table: Reader<'_, '_>, dataplane: Option<&Dataplane>) -> Option<(Poo
     };
     let mut servers = Vec::new();
     for server in table.tables("server", "[[pool.server]]") {
-        if let Some((server, spans)) = self::server(server, dataplane) {
+        if let Some((server, spans)) = self::server(server, dataplane, &pool) {
             pool.servers.push(server);
             servers.push(spans);
         }
     }
     table.finish_with(|table| {
-        let (name, vip, clients) = (name?, vip?, clients?);
+        let (name, clients) = (name?, clients?);
         if pool.servers.is_empty() {
-            let remedy = "add [[pool.server]] with `name` and `mac`";
+            let remedy = match &pool.vip {
+                Some(_) => "add [[pool.server]] with `name` and `mac`",
+                None => "add [[pool.server]] with `name` and `address`",
+            };
             table.error(&name.span, format!("pool `{}` has no server", name.value), remedy);
         }
         warn_of_openness(table, &clients);
-        let places = PoolPlaces { pool: table.span.clone(), name: name.span, vip: vip.span, servers };
-        (pool.name, pool.vip) = (name.value, vip.value);
+        let (vip, listen) = (vip.map(|vip| vip.span), tcp.map(|tcp| tcp.span));
+        let places = PoolPlaces { pool: table.span.clone(), name: name.span, vip, listen, servers };
+        pool.name = name.value;
         pool.clients = clients.value.into_iter().map(|client| client.value).collect();
         Some((pool, places))
     })
 }
 
-fn warn_of_openness(table: &Reader<'_, '_>, clients: &Located<Vec<Located<Ipv4Net>>>) {
+/// Networks that nobody wrote down.
+fn here(table: &Reader<'_, '_>, networks: Vec<IpNet>) -> Located<Vec<Located<IpNet>>> {
+    let span = table.span.clone();
+    let value = networks.into_iter().map(|value| Located { value, span: span.clone() }).collect();
+    Located { value, span: span.clone() }
+}
+
+fn pool_tcp(table: &mut Reader<'_, '_>) -> Option<Located<PoolTcp>> {
+    let listen = table.parsed::<SocketAddr>("listen", "an address and a port, such as \"127.0.0.1:11211\"");
+    let millis = |table: &mut Reader<'_, '_>, key, default| {
+        Duration::from_millis(integer(table, key, 1..=600_000, default))
+    };
+    let max_connections = integer(table, "max_connections", 1..=1_000_000, 10_000) as usize;
+    let connections = integer(table, "connections", 1..=64, 1) as u8;
+    let connect_timeout = millis(table, "connect_timeout_ms", 500);
+    let reply_timeout = millis(table, "reply_timeout_ms", 1000);
+    listen.map(|Located { value: listen, span }| Located {
+        value: PoolTcp { listen, max_connections, connections, connect_timeout, reply_timeout },
+        span,
+    })
+}
+
+fn warn_of_openness(table: &Reader<'_, '_>, clients: &Located<Vec<Located<IpNet>>>) {
     for client in clients.value.iter().filter(|client| client.value.prefix_len() == 0) {
         table.warn(&client.span, "`clients` is open to all addresses", "name the networks of the clients");
     }
@@ -345,11 +391,18 @@ fn warn_of_openness(table: &Reader<'_, '_>, clients: &Located<Vec<Located<Ipv4Ne
     }
 }
 
-fn server(mut table: Reader<'_, '_>, dataplane: Option<&Dataplane>) -> Option<(Server, ServerPlaces)> {
+fn server(
+    mut table: Reader<'_, '_>,
+    dataplane: Option<&Dataplane>,
+    pool: &Pool,
+) -> Option<(Server, ServerPlaces)> {
     let name = name(&mut table);
     let name = table.required("name", "\"mc1\"", name);
-    let mac = mac(&mut table);
-    let mac = table.required("mac", "\"02:00:00:00:00:01\"", mac);
+    let mut mac = mac(&mut table);
+    if pool.vip.is_some() {
+        mac = Some(table.required("mac", "\"02:00:00:00:00:01\"", mac)?);
+    }
+    let address = server_address(&mut table, pool, name.as_ref());
     let port = table.text("port").and_then(|port| {
         let ports = dataplane.map_or(&[][..], |dataplane| &dataplane.ports);
         let index = ports.iter().position(|other| other.name == port.value);
@@ -362,10 +415,36 @@ fn server(mut table: Reader<'_, '_>, dataplane: Option<&Dataplane>) -> Option<(S
     });
     let weight = integer(&mut table, "weight", 1..=1_000_000, 1) as u32;
     table.finish_with(|_| {
-        let (name, mac) = (name?, mac?);
-        let places = ServerPlaces { name: name.span, mac: mac.span };
-        Some((Server { name: name.value, mac: mac.value, port, weight }, places))
+        let name = name?;
+        let (mac, mac_place) = (mac.as_ref().map(|mac| mac.value), mac.map(|mac| mac.span));
+        let places = ServerPlaces { name: name.span, mac: mac_place };
+        Some((Server { name: name.value, mac, address, port, weight }, places))
     })
+}
+
+/// Where a server is reached: what the file says, or its name if that is an address.
+fn server_address(table: &mut Reader<'_, '_>, pool: &Pool, name: Option<&Located<String>>) -> Option<String> {
+    let expected = "a host and a port, such as \"10.0.0.11:11211\"";
+    let is_address = |text: &str| {
+        let (host, port) = text.rsplit_once(':')?;
+        (!host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)).then(|| text.to_owned())
+    };
+    let given = table.text("address");
+    let address = match &given {
+        Some(given) => {
+            let address = is_address(&given.value);
+            if address.is_none() {
+                let message = format!("`{}` is no address of a server", given.value);
+                table.error(&given.span, message, format!("give {expected}"));
+            }
+            return address;
+        }
+        None => name.and_then(|name| is_address(&name.value)),
+    };
+    if pool.tcp.is_some() {
+        return table.required("address", "\"10.0.0.11:11211\"", address);
+    }
+    address
 }
 
 fn name(table: &mut Reader<'_, '_>) -> Option<Located<String>> {

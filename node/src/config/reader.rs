@@ -65,6 +65,11 @@ impl<'a, 't> Reader<'a, 't> {
         Some(self.entries.swap_remove(index).1)
     }
 
+    /// Whether `key` was there, right or wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.present.contains(&key)
+    }
+
     /// The value of `key` as `read` understands it. `None` if it is not there, or was reported.
     fn read<T>(
         &mut self,

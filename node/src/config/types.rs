@@ -23,10 +23,27 @@ pub struct Config {
     pub embedded: Option<Embedded>,
     /// The packet path, if there is one.
     pub dataplane: Option<Dataplane>,
-    /// The pools of the packet path.
+    /// Threads that serve pools over TCP.
+    pub proxy_threads: usize,
+    /// The pools.
     pub pools: Vec<Pool>,
     /// Traces.
     pub telemetry: Telemetry,
+}
+
+/// Threads that serve sockets, at most: the packet path's cores are to be left alone.
+const MAX_THREADS: usize = 8;
+
+/// Threads that serve sockets, unless the configuration says so: one for each core.
+pub fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MAX_THREADS)
+}
+
+impl Config {
+    /// The pools that are on the packet path, and their addresses there.
+    pub fn pools_on_path(&self) -> impl Iterator<Item = (&Pool, Ipv4Addr)> {
+        self.pools.iter().filter_map(|pool| Some((pool, pool.vip?)))
+    }
 }
 
 impl Default for Config {
@@ -37,6 +54,7 @@ impl Default for Config {
             admin: Admin::default(),
             embedded: Some(Embedded::default()),
             dataplane: None,
+            proxy_threads: default_threads(),
             pools: Vec::new(),
             telemetry: Telemetry::default(),
         }
@@ -165,10 +183,12 @@ pub struct Port {
 pub struct Pool {
     /// Its name, unique.
     pub name: String,
-    /// The address that clients send to.
-    pub vip: Ipv4Addr,
-    /// The port that clients send to and servers listen on.
+    /// The address that clients send to on the packet path, if the pool is on it.
+    pub vip: Option<Ipv4Addr>,
+    /// The port that clients send to and servers listen on there.
     pub port: u16,
+    /// Where the pool is served over TCP, if it is.
+    pub tcp: Option<PoolTcp>,
     /// The VLAN that the pool is on.
     pub vlan: Option<u16>,
     /// How hashed keys are spread over servers.
@@ -177,8 +197,8 @@ pub struct Pool {
     pub hash: KeyHash,
     /// If set, only what stands between the two bytes is hashed.
     pub hash_tag: Option<[u8; 2]>,
-    /// Who is served without limits.
-    pub clients: Vec<Ipv4Net>,
+    /// Who is served; on the packet path, without limits.
+    pub clients: Vec<IpNet>,
     /// Bytes out for each byte in, toward others.
     pub amplification_limit: f64,
     /// Bytes of each worker's cache of hot keys; `None` switches it off.
@@ -197,13 +217,30 @@ pub struct Pool {
     pub servers: Vec<Server>,
 }
 
+/// What a pool needs to be served over TCP.
+#[derive(Clone, Debug)]
+pub struct PoolTcp {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Connections of clients at a time; one more is told so and closed.
+    pub max_connections: usize,
+    /// Connections of each thread to each server.
+    pub connections: u8,
+    /// How long a server may take to accept a connection.
+    pub connect_timeout: Duration,
+    /// How long a server may take to answer.
+    pub reply_timeout: Duration,
+}
+
 /// `[[pool.server]]`
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Its name, which the distribution hashes; unique in its pool.
     pub name: String,
-    /// Its MAC address.
-    pub mac: MacAddr,
+    /// Its MAC address; there if the pool is on the packet path.
+    pub mac: Option<MacAddr>,
+    /// `HOST:PORT`, where it is reached over TCP; there if the pool is served over TCP.
+    pub address: Option<String>,
     /// The index of the port it is behind, in [`Dataplane::ports`], if pinned.
     pub port: Option<usize>,
     /// Its share of the keys.

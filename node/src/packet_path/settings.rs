@@ -1,9 +1,11 @@
 //! What the packet path is started with. The config has checked all of it.
 
+use std::net::Ipv4Addr;
+
 use fabric::io::PortId;
 use fabric::packet::MacAddr;
 use fabric_dpdk::PortSpec;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use memcached_bridge::packet::pool::{CacheLimits, NodeAddress, Pool, Probing, Server};
 
 use super::StartError;
@@ -67,8 +69,9 @@ impl Settings {
         let node = address.map(|address| NodeAddress { mac, ip: address.addr(), kernel_answers_arp });
         let workers = dataplane.cores.len() as u16;
         let upstream_ports = (UPSTREAM_PORT..).step_by(usize::from(workers));
-        let pools = config.pools.iter().zip(upstream_ports);
-        let pools = pools.filter_map(|(config, first)| Some(pool(config, node?, first))).collect();
+        let pools = config.pools_on_path().zip(upstream_ports);
+        let pools =
+            pools.filter_map(|((config, vip), first)| Some(pool(config, vip, node?, first))).collect();
         Ok(Some(Self { dataplane: dataplane.clone(), mac, ports, host, pools }))
     }
 
@@ -95,23 +98,29 @@ fn host(interface: &str, address: Ipv4Net, mac: MacAddr) -> Result<Host, StartEr
     Ok(Host { interface: interface.to_owned(), address, port })
 }
 
-fn pool(config: &config::Pool, node: NodeAddress, upstream_port: u16) -> Pool {
-    let server = |server: &config::Server| Server {
-        name: server.name.clone(),
-        mac: server.mac,
-        port: server.port.map(|index| PortId(index as u16)),
-        weight: server.weight,
+fn pool(config: &config::Pool, vip: Ipv4Addr, node: NodeAddress, upstream_port: u16) -> Pool {
+    let server = |server: &config::Server| {
+        Some(Server {
+            name: server.name.clone(),
+            mac: server.mac?,
+            port: server.port.map(|index| PortId(index as u16)),
+            weight: server.weight,
+        })
+    };
+    let on_path = |client: &IpNet| match client {
+        IpNet::V4(network) => Some(*network),
+        IpNet::V6(_) => None,
     };
     Pool {
         name: config.name.clone(),
-        vip: config.vip,
+        vip,
         service_port: config.port,
         vlan: config.vlan,
-        servers: config.servers.iter().map(server).collect(),
+        servers: config.servers.iter().filter_map(server).collect(),
         distribution: config.distribution,
         key_hash: config.hash,
         hash_tag: config.hash_tag,
-        clients: config.clients.clone(),
+        clients: config.clients.iter().filter_map(on_path).collect(),
         amplification_limit: config.amplification_limit,
         cache: config.cache.map(|capacity| CacheLimits {
             capacity_bytes: capacity.0 as usize,

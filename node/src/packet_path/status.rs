@@ -48,7 +48,7 @@ impl Source for View {
         status.workers = (0..).zip(&self.workers).map(|(id, worker)| describe_worker(id, worker)).collect();
         status.ports = self.describe_ports();
         status.stations = self.stations.snapshot(self.clock.now()).count() as u64;
-        status.pools = self.pools.iter().map(|pool| describe_pool(pool)).collect();
+        status.pools.extend(self.pools.iter().map(|pool| describe_pool(pool)));
     }
 
     fn collect(&self, metrics: &mut Metrics) {
@@ -169,12 +169,14 @@ fn describe_pool(state: &PoolState) -> PoolStatus {
     let server = |(index, requests): (usize, u64)| ServerStatus {
         name: pool.servers[index].name.clone(),
         mac: pool.servers[index].mac.to_string(),
+        address: String::new(),
         alive: state.members().is_alive(index),
         requests,
     };
     PoolStatus {
         name: pool.name.clone(),
         vip: format!("{}:{}", pool.vip, pool.service_port),
+        connections: 0,
         servers: requests.into_iter().enumerate().map(server).collect(),
         counters,
         cache,
