@@ -114,6 +114,8 @@ pub(super) struct Commons {
     pub(super) finished: Vec<ClientId>,
     /// Clients are closed as soon as they are idle.
     pub(super) draining: bool,
+    /// Another proxy reads the clients' next requests.
+    pub(super) retired: bool,
 }
 
 impl Client {
@@ -157,6 +159,11 @@ impl Client {
             && self.out.is_empty()
             && self.input.is_empty()
             && self.reading == Reading::Requests
+    }
+
+    /// Everything it asked is answered, and it may go on with another proxy.
+    pub(super) fn may_leave(&self) -> bool {
+        self.queue.is_empty() && self.out.is_empty() && self.reading == Reading::Requests && !self.ending
     }
 
     /// A place for the reply to one more request.
@@ -275,7 +282,7 @@ impl Client {
             if self.queue.capacity() > IDLE_QUEUE {
                 self.queue = VecDeque::new();
             }
-            if self.out.is_empty() && (self.ending || commons.draining) {
+            if self.out.is_empty() && (self.ending || commons.draining || commons.retired) {
                 commons.finished.push(id);
             }
         }

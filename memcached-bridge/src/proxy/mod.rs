@@ -74,6 +74,7 @@ mod client;
 mod counters;
 mod failure;
 mod gather;
+pub mod handover;
 mod health;
 mod in_flight;
 mod keyed;
@@ -144,6 +145,8 @@ pub enum Action {
     ReadBackend(BackendId),
     /// Close the client's connection; the proxy has forgotten it.
     CloseClient(ClientId),
+    /// This proxy has [retired](Proxy::retire), and nothing of the client's is under way: [`hand_over`](Proxy::hand_over).
+    HandOver(ClientId),
     /// Close the connection to a server, or stop trying; the proxy has forgotten it.
     CloseBackend(BackendId),
     /// Connect to a server.
@@ -256,6 +259,7 @@ impl Proxy {
     pub fn client_wants(&self, id: ClientId) -> usize {
         match self.clients.get(id) {
             Some(client) if client.wait != client::Wait::No || client.ending => 0,
+            Some(client) if self.leaves_requests(client.reading) => 0,
             Some(client) => match client.reading {
                 client::Reading::Requests if client.awaited == 0 => READ_BYTES,
                 _ => READ_VALUE_BYTES,
@@ -278,6 +282,9 @@ impl Proxy {
         } else {
             client.input.extend_from_slice(bytes);
             self.read_kept(id, sink);
+        }
+        if self.commons.retired {
+            self.commons.finished.push(id);
         }
         self.settle(sink);
     }

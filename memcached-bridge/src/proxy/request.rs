@@ -1,6 +1,6 @@
 //! Requests out of a client's bytes, and what becomes of each.
 
-use super::client::{Client, ClientId, Reading, Transmit, Wait};
+use super::client::{ClientId, Reading, Transmit, Wait};
 use super::failure::Failure;
 use super::in_flight::{Place, Tag};
 use super::quiet::Quiet;
@@ -51,11 +51,13 @@ impl Proxy {
             if client.ending {
                 return input.len();
             }
-            if client.wait != Wait::No || at == input.len() {
+            let reading = client.reading;
+            if client.wait != Wait::No || at == input.len() || self.leaves_requests(reading) {
                 return at;
             }
+            let Some(client) = self.clients.get_mut(id) else { return input.len() };
             let rest = &input[at..];
-            let done = match client.reading {
+            let done = match reading {
                 Reading::Swallow(left) => {
                     let done = left.min(rest.len());
                     client.reading = match left - done {
@@ -211,12 +213,14 @@ impl Proxy {
         client.may_go_on(id, &mut self.commons);
     }
 
-    /// Closes clients whose last byte was sent, and while the node drains those that are idle.
+    /// Closes clients whose last byte was sent, and while the node drains those that are idle. Offers those that leave.
     pub(super) fn close_finished(&mut self) {
         while let Some(id) = self.commons.finished.pop() {
-            let done = |client: &Client| client.is_done() || self.commons.draining && client.is_idle();
-            if self.clients.get(id).is_some_and(done) {
+            let Some(client) = self.clients.get(id) else { continue };
+            if client.is_done() || self.commons.draining && client.is_idle() {
                 self.cut(id);
+            } else if self.commons.retired && client.may_leave() {
+                self.offer(id);
             }
         }
     }

@@ -2,5 +2,6 @@
 
 mod failing;
 mod flow;
+mod handover;
 mod rig;
 mod text;

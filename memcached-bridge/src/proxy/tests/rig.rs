@@ -59,6 +59,8 @@ pub(crate) struct Rig {
     connections: BTreeMap<BackendId, Connection>,
     pub(crate) taken: Taken,
     pub(crate) closed: Vec<ClientId>,
+    /// Clients that a retired proxy offered.
+    pub(crate) leaving: Vec<ClientId>,
     pub(crate) changes: Vec<Change>,
     /// Servers that refuse connections.
     pub(crate) refusing: Vec<usize>,
@@ -105,6 +107,7 @@ impl Rig {
             connections: BTreeMap::new(),
             taken: Taken::default(),
             closed: Vec::new(),
+            leaving: Vec::new(),
             changes: Vec::new(),
             refusing: Vec::new(),
             silent: Vec::new(),
@@ -205,6 +208,11 @@ impl Rig {
         }
     }
 
+    /// Forgets all connections to servers: their proxy is gone.
+    pub(crate) fn reset_connections(&mut self) {
+        self.connections.clear();
+    }
+
     /// Connections that are open to a server.
     pub(crate) fn open_connections(&self, server: usize) -> usize {
         self.connections.values().filter(|to| to.at == server).count()
@@ -218,6 +226,7 @@ impl Rig {
                 Action::SendToClient(id) => self.send_to_client(id),
                 Action::SendToBackend(id) => self.send_to_backend(id),
                 Action::CloseClient(id) => self.closed.push(id),
+                Action::HandOver(id) => self.leaving.push(id),
                 Action::CloseBackend(id) => _ = self.connections.remove(&id),
                 Action::Connect(id, server) => self.connect(id, server),
                 Action::Changed { change, .. } => self.changes.push(change),
