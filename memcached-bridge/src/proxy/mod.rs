@@ -170,7 +170,7 @@ pub struct Proxy {
     backends: SlotMap<BackendId, Backend>,
     gathers: Gathers,
     commons: Commons,
-    /// Writes begun so far.
+    /// The number of the next write.
     writes: u64,
     /// The one connection that is not read since a reply's turn has not come.
     early: Option<BackendId>,
@@ -224,8 +224,15 @@ impl PoolPart {
     }
 }
 
+/// Where the numbers of writes begin, so that those of different seeds do not meet: Fibonacci hashing, with a bit to spare
+/// for counting on.
+fn spread(seed: u64) -> u64 {
+    seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1
+}
+
 impl Proxy {
-    /// The proxy of thread `thread` of those that `pools` were made for. `seed` keys its jitter.
+    /// The proxy of thread `thread` of those that `pools` were made for. `seed` keys its jitter and the ids of its writes: no
+    /// two proxies of a pool may have the same.
     ///
     /// # Panics
     /// If a pool was made for fewer threads.
@@ -238,7 +245,7 @@ impl Proxy {
             backends: SlotMap::with_key(),
             gathers: Gathers::default(),
             commons: Commons::default(),
-            writes: 0,
+            writes: spread(seed),
             early: None,
             jitter: health::Jitter::new(seed),
             next_stall_check: Nanos(0),

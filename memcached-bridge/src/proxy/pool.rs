@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fabric::counters::Published;
+use fabric::time::Nanos;
 
 use super::counters::{ProxyCounters, RequestCounts};
 use crate::coherence::{Coherence, CoherenceLimits, WriteId};
@@ -113,6 +114,31 @@ impl SharedPool {
             // Nothing is tracked then.
             None => (limits.buckets, limits.in_flight) = (1, 1),
         }
+        Self::with(pool, threads, KeyHasher::new(seed), Coherence::new(limits))
+    }
+
+    /// The shared state of `pool`, which takes this one's place from `now` on; until `apart`, clients of both are served.
+    /// Writes of either void what the other has cached; where that cannot be, nothing is cached until `apart`.
+    ///
+    /// # Errors
+    /// If no ring can be built over the pool's servers.
+    pub fn successor(&self, pool: Pool, seed: u64, now: Nanos, apart: Nanos) -> Result<Arc<Self>, RingError> {
+        let threads = self.threads.len();
+        let lease = |pool: &Pool| pool.cache.map(|cache| cache.lease);
+        if lease(&pool).is_some() && lease(&pool) == lease(&self.pool) {
+            return Self::with(pool, threads, self.hasher.clone(), Arc::clone(&self.coherence));
+        }
+        let successor = Self::new(pool, threads, seed)?;
+        successor.coherence.close(now, apart);
+        Ok(successor)
+    }
+
+    fn with(
+        pool: Pool,
+        threads: usize,
+        hasher: KeyHasher,
+        coherence: Arc<Coherence>,
+    ) -> Result<Arc<Self>, RingError> {
         let view = |_| ThreadView {
             counters: Published::new::<ProxyCounters>(),
             requests: Arc::default(),
@@ -120,8 +146,8 @@ impl SharedPool {
         };
         Ok(Arc::new(Self {
             members: Members::new(&pool)?,
-            hasher: KeyHasher::new(seed),
-            coherence: Coherence::new(limits),
+            hasher,
+            coherence,
             threads: (0..threads).map(view).collect(),
             pool,
         }))
@@ -152,9 +178,9 @@ impl SharedPool {
         self.hasher.hash(0, key)
     }
 
-    /// The id of the `count`-th write of a thread. No UDP request has an id of the same protocol.
-    pub(super) fn write_id(&self, thread: u16, count: u64) -> WriteId {
+    /// The id of a write by its number, in a thread. No UDP request has an id of the same protocol.
+    pub(super) fn write_id(&self, thread: u16, number: u64) -> WriteId {
         const PROTOCOL: u8 = 1;
-        self.coherence.write_id(IpAddr::V4(Ipv4Addr::UNSPECIFIED), thread, count, PROTOCOL)
+        self.coherence.write_id(IpAddr::V4(Ipv4Addr::UNSPECIFIED), thread, number, PROTOCOL)
     }
 }

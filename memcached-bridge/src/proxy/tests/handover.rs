@@ -1,6 +1,9 @@
 //! Clients that go on with another proxy.
 
-use super::rig::Rig;
+use std::time::Duration;
+
+use super::rig::{Rig, pool};
+use crate::proxy::pool::{CacheLimits, Pool};
 use crate::proxy::{MAX_HELD_VALUE, Proxy};
 
 /// Retires the rig's proxy, and puts another one in its place once the client may leave. Returns how the client is called there.
@@ -70,4 +73,35 @@ fn a_client_that_ends_is_closed_and_not_offered() {
     rig.run();
     assert_eq!(rig.take(client), "END\r\n");
     assert_eq!((rig.closed.clone(), rig.leaving.len()), (vec![client], 0));
+}
+
+#[test]
+fn writes_under_way_with_the_old_proxy_keep_the_new_ones_cache_shut() {
+    let mut rig = Rig::with(pool(1, true));
+    let writer = rig.open();
+    assert_eq!(rig.ask(writer, "set k 0 0 3\r\nold\r\n"), "STORED\r\n");
+    rig.silent.push(0);
+    rig.send(writer, b"set k 0 0 3\r\nnew\r\n");
+    rig.act();
+    let changed = Pool { lanes: 2, ..pool(1, true) };
+    let successor = rig.shared.successor(changed, 5, rig.now, rig.now).unwrap();
+    let hash = successor.hash(b"k");
+    let coherence = successor.coherence();
+    assert!(coherence.may_fill(&coherence.snapshot(rig.now), hash).is_none(), "a write is under way");
+    rig.silent.clear();
+    rig.run();
+    assert_eq!(rig.take(writer), "STORED\r\n");
+    assert!(coherence.may_fill(&coherence.snapshot(rig.now), hash).is_some());
+}
+
+#[test]
+fn a_cache_with_another_lease_stays_shut_while_both_serve() {
+    let rig = Rig::with(pool(1, true));
+    let lease = Duration::from_millis(200);
+    let cache = Some(CacheLimits { lease, ..pool(1, true).cache.unwrap() });
+    let apart = rig.now + Duration::from_secs(10);
+    let successor = rig.shared.successor(Pool { cache, ..pool(1, true) }, 5, rig.now, apart).unwrap();
+    let coherence = successor.coherence();
+    let open_after = |seconds| coherence.snapshot(rig.now + Duration::from_secs(seconds)).is_open();
+    assert!(!open_after(1) && !open_after(9) && open_after(11));
 }
