@@ -6,21 +6,23 @@
 //! | `/healthz` | `ok`, or 503 while the node drains |
 //! | `/metrics` | Prometheus text |
 //! | `/api/status` | [`Status`](crate::status::Status) as JSON |
+//! | `POST /api/reload`, `POST /api/reload?dry_run=true` | [`Report`](crate::reload::Report) as JSON; asked with the header [`ASKED_BY`], which no page of another site can send |
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{ConnectInfo, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Router, serve};
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config;
+use crate::reload::Reloader;
 use crate::status::Registry;
 
 const PAGE: &str = include_str!("admin/page.html");
@@ -33,9 +35,13 @@ const PAGE_POLICY: &str =
 /// The format's version is part of its name.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// What a request that changes something has among its headers.
+pub const ASKED_BY: &str = "x-smartswitch";
+
 #[derive(Clone)]
 struct Admin {
     registry: Arc<Registry>,
+    reloader: Arc<Reloader>,
     allow: Arc<[IpNet]>,
     draining: watch::Receiver<bool>,
 }
@@ -47,11 +53,12 @@ struct Admin {
 pub async fn run(
     listener: TcpListener,
     registry: Arc<Registry>,
+    reloader: Arc<Reloader>,
     allow: Vec<IpNet>,
     draining: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let mut drained = draining.clone();
-    let admin = Admin { registry, allow: allow.into(), draining };
+    let admin = Admin { registry, reloader, allow: allow.into(), draining };
     let service = router(admin).into_make_service_with_connect_info::<SocketAddr>();
     let until = async move { _ = drained.wait_for(|draining| *draining).await };
     serve(listener, service).with_graceful_shutdown(until).await
@@ -66,6 +73,7 @@ fn router(admin: Admin) -> Router {
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .route("/api/status", get(status))
+        .route("/api/reload", post(reload))
         .layer(middleware::from_fn_with_state(admin.clone(), check_client))
         .with_state(admin)
 }
@@ -101,6 +109,30 @@ async fn health(State(admin): State<Admin>) -> Response {
 
 async fn metrics(State(admin): State<Admin>) -> Response {
     ([(header::CONTENT_TYPE, METRICS_TYPE)], admin.registry.metrics().render()).into_response()
+}
+
+#[derive(serde::Deserialize)]
+struct ReloadQuery {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn reload(
+    State(admin): State<Admin>,
+    Query(query): Query<ReloadQuery>,
+    headers: HeaderMap,
+) -> Response {
+    if !headers.contains_key(ASKED_BY) {
+        let reason =
+            format!("a reload is asked for with a header `{ASKED_BY}`, as `smartswitch reload` does\n");
+        return (StatusCode::FORBIDDEN, reason).into_response();
+    }
+    let reloaded = tokio::task::spawn_blocking(move || admin.reloader.reload(query.dry_run)).await;
+    match reloaded {
+        Ok(Ok(report)) => Json(report).into_response(),
+        Ok(Err(error)) => (StatusCode::CONFLICT, format!("{error}\n")).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the reload ended in a panic\n").into_response(),
+    }
 }
 
 async fn status(State(admin): State<Admin>) -> Response {

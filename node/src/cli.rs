@@ -13,6 +13,7 @@ use memcached_bridge::store::MIN_MEMORY_BYTES;
 use crate::config::size::NotASize;
 use crate::config::{self, ByteSize, Severity};
 use crate::import::ImportOptions;
+use crate::reload::ask::ReloadOptions;
 use crate::telemetry::Telemetry;
 
 const EXAMPLES: &str = "\
@@ -94,6 +95,8 @@ pub enum Command {
     Check(CheckOptions),
     /// Show the live rates of a running node.
     Top(TopOptions),
+    /// Have a running node read its configuration again.
+    Reload(ReloadOptions),
     /// Turn twemproxy's configuration into one of a node.
     Import(ImportOptions),
 }

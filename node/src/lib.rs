@@ -13,6 +13,9 @@
 //! | [`dataplane`] | the packet path: the way from the configuration to it |
 //! | [`status`] | what a node says of itself |
 //! | [`admin`] | health, metrics, status and a page over HTTP |
+//! | [`reload`] | a new configuration for a running node |
+//! | [`import`] | the configuration of another proxy, turned into a node's |
+//! | [`telemetry`] | the log, and traces |
 //! | [`top`] | the live view in a terminal |
 
 pub mod admin;
@@ -24,6 +27,7 @@ pub mod import;
 #[cfg(feature = "dpdk")]
 pub mod packet_path;
 pub mod proxy;
+pub mod reload;
 pub mod run;
 pub mod status;
 pub mod telemetry;

@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         Command::Run(options) => node::run::run(&options, telemetry),
         Command::Check(options) => return node::cli::check(&options),
         Command::Top(options) => node::top::top(&options),
+        Command::Reload(options) => node::reload::ask::reload(&options),
         Command::Import(options) => node::import::import(&options),
     };
     match outcome {

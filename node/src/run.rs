@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::cli::RunOptions;
 use crate::config::{self, Config, Embedded};
 use crate::embedded::{ListenError, Opened};
 use crate::proxy::Proxies;
+use crate::reload::Reloader;
 use crate::status::Registry;
 use crate::telemetry::{Sampling, Telemetry};
 use crate::{admin, dataplane};
@@ -29,23 +30,24 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// # Errors
 /// Whatever keeps it from starting; the message says what to do.
 pub fn run(options: &RunOptions, mut telemetry: Telemetry) -> Result<(), Box<dyn Error>> {
-    let config = configure(options)?;
+    let (config, text) = configure(options)?;
     telemetry.export(&config.telemetry, &config.node.name)?;
     let registry = Registry::new(config.node.name.clone());
     // Its threads and memory come first, so that the runtime's threads are not pinned with them.
     let dataplane = dataplane::start(&config, &registry)?;
     let threads = config::default_threads();
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
-    let served = runtime.block_on(serve(config, registry, dataplane.as_ref(), threads));
+    let file = options.config.clone().map(|path| (path, text));
+    let served = runtime.block_on(serve(config, file, registry, dataplane.as_ref(), threads));
     runtime.shutdown_timeout(Duration::from_millis(100));
     served
 }
 
-/// The configuration: the file's or the default, with the options over it.
-fn configure(options: &RunOptions) -> Result<Config, Box<dyn Error>> {
-    let mut config = match &options.config {
+/// The configuration: the file's or the default, with the options over it. And what the file says.
+fn configure(options: &RunOptions) -> Result<(Config, String), Box<dyn Error>> {
+    let (mut config, text) = match &options.config {
         Some(path) => load(path)?,
-        None => Config::default(),
+        None => (Config::default(), String::new()),
     };
     if options.listen.is_some() || options.memory.is_some() {
         let embedded = config.embedded.get_or_insert_with(Embedded::default);
@@ -54,16 +56,16 @@ fn configure(options: &RunOptions) -> Result<Config, Box<dyn Error>> {
         embedded.max_item.0 = embedded.max_item.0.min(embedded.memory.0 / 2);
     }
     config.admin.listen = options.admin.unwrap_or(config.admin.listen);
-    Ok(config)
+    Ok((config, text))
 }
 
-fn load(path: &Path) -> Result<Config, Box<dyn Error>> {
+fn load(path: &Path) -> Result<(Config, String), Box<dyn Error>> {
     let checked = config::load(path)?;
     let problems: Vec<String> = checked.problems.iter().map(ToString::to_string).collect();
     match checked.config {
         Some(config) => {
             problems.iter().for_each(|problem| tracing::warn!("{problem}"));
-            Ok(config)
+            Ok((config, checked.text))
         }
         None => Err(format!("the configuration has errors\n{}", problems.join("\n")).into()),
     }
@@ -71,6 +73,7 @@ fn load(path: &Path) -> Result<Config, Box<dyn Error>> {
 
 async fn serve(
     config: Config,
+    file: Option<(PathBuf, String)>,
     registry: Arc<Registry>,
     dataplane: Option<&dataplane::Running>,
     threads: usize,
@@ -78,12 +81,14 @@ async fn serve(
     let (drain, draining) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
 
     let failed = |source| ListenError::new("the admin server", config.admin.listen, "tcp", "--admin", source);
     let admin_listener = TcpListener::bind(config.admin.listen).await.map_err(failed)?;
     let admin_address = admin_listener.local_addr().map_err(failed)?;
     let sampling = Sampling::of(&config.telemetry);
-    let proxies = Proxies::start(&config, &draining)?;
+    let proxies = Proxies::start(&config, &draining)?.map(Arc::new);
+    let reloader = Arc::new(Reloader::new(file, config.clone(), proxies.clone()));
     let embedded = match config.embedded {
         Some(embedded) => Some(Opened::open(embedded, threads, sampling).await?),
         None => None,
@@ -108,13 +113,16 @@ async fn serve(
         write!(ready, "dataplane {} ports, ", dataplane.ports)?;
     }
     write!(ready, "admin http://{admin_address}/")?;
-    let admin = admin::run(admin_listener, registry, config.admin.allow, draining);
+    let admin = admin::run(admin_listener, registry, Arc::clone(&reloader), config.admin.allow, draining);
     let admin = tokio::spawn(admin);
     announce(&ready)?;
 
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&reloader).await,
+        }
     }
     tracing::info!("told to stop: requests in flight are finished");
     drain.send_replace(true);
@@ -125,6 +133,22 @@ async fn serve(
     _ = tokio::time::timeout(Duration::from_millis(500), admin).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What SIGHUP asks for. The log says what came of it.
+async fn reload(reloader: &Arc<Reloader>) {
+    let reloader = Arc::clone(reloader);
+    let reloaded = tokio::task::spawn_blocking(move || reloader.reload(false)).await;
+    match reloaded {
+        Ok(Ok(report)) => {
+            report.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+            if !report.applied {
+                tracing::error!("the configuration has errors; the node goes on with the one it has");
+            }
+        }
+        Ok(Err(error)) => tracing::error!(%error, "the configuration is not reloaded"),
+        Err(_) => tracing::error!("the reload ended in a panic"),
+    }
 }
 
 /// The one line on standard output, for scripts that wait for it.

@@ -13,9 +13,17 @@ use crate::protocol::Protocol;
 /// A client between two proxies.
 #[derive(Debug)]
 pub struct Handover {
+    pool: u16,
     protocol: Option<Protocol>,
     /// What it has sent and nobody has read.
     input: Vec<u8>,
+}
+
+impl Handover {
+    /// The index of the pool that it was a client of.
+    pub fn pool(&self) -> u16 {
+        self.pool
+    }
 }
 
 impl Proxy {
@@ -31,7 +39,8 @@ impl Proxy {
     pub fn hand_over(&mut self, id: ClientId, now: Nanos) -> Option<Handover> {
         self.now = now;
         let client = self.clients.get_mut(id).filter(|client| client.may_leave())?;
-        let handover = Handover { protocol: client.protocol, input: std::mem::take(&mut client.input) };
+        let input = std::mem::take(&mut client.input);
+        let handover = Handover { pool: client.pool, protocol: client.protocol, input };
         self.remove_client(id);
         Some(handover)
     }
@@ -51,8 +60,10 @@ impl Proxy {
         client.input = handover.input;
         if !client.input.is_empty() {
             self.read_kept(id, sink);
-            self.settle(sink);
         }
+        // While this one drains, too.
+        self.commons.finished.push(id);
+        self.settle(sink);
         id
     }
 

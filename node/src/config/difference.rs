@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 /// What became of a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Change {
     /// Where, as in `pool.web.server.mc1.weight`.
     pub path: String,
@@ -24,7 +24,7 @@ pub struct Change {
 }
 
 /// When a change takes effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TakesEffect {
     /// With a reload.
@@ -107,6 +107,12 @@ fn collect_entry(path: &str, index: usize, entry: &Table, leaves: &mut BTreeMap<
     collect(&path, &rest, leaves);
 }
 
+/// The first key of a path, as it is called in the file.
+pub fn first_key(path: &str) -> String {
+    let quoted = path.strip_prefix('"').and_then(|rest| rest.split('"').next());
+    quoted.unwrap_or_else(|| path.split('.').next().unwrap_or(path)).to_owned()
+}
+
 fn join(prefix: &str, key: &str) -> String {
     let plain =
         !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
@@ -166,6 +172,13 @@ mod tests {
                 "+ pool.web.server.mc3.weight = 2",
             ]
         );
+    }
+
+    #[test]
+    fn the_first_key_of_a_path() {
+        for (path, key) in [("web.server.mc1", "web"), ("web", "web"), ("\"a.b:1\".x", "a.b:1")] {
+            assert_eq!(first_key(path), key);
+        }
     }
 
     #[test]

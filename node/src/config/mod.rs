@@ -45,6 +45,8 @@ pub struct Checked {
     pub config: Option<Config>,
     /// Errors and warnings in the order of the file.
     pub problems: Vec<Problem>,
+    /// The file itself.
+    pub text: String,
 }
 
 /// Why a file cannot be read at all.
@@ -88,5 +90,5 @@ pub fn parse(file: &str, text: &str) -> Checked {
         check::check(&config, &places, &mut problems);
     }
     let config = (!problems.any_error()).then_some(config);
-    Checked { config, problems: problems.into_sorted() }
+    Checked { config, problems: problems.into_sorted(), text: text.to_owned() }
 }

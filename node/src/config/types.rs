@@ -179,7 +179,7 @@ pub struct Port {
 }
 
 /// `[[pool]]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
     /// Its name, unique.
     pub name: String,
@@ -218,7 +218,7 @@ pub struct Pool {
 }
 
 /// What a pool needs to be served over TCP.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PoolTcp {
     /// Where it listens.
     pub listen: SocketAddr,
@@ -233,7 +233,7 @@ pub struct PoolTcp {
 }
 
 /// `[[pool.server]]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     /// Its name, which the distribution hashes; unique in its pool.
     pub name: String,

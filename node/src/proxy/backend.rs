@@ -20,7 +20,7 @@ const READS: usize = 4;
 
 /// Begins to connect to `server`.
 pub(super) fn connect(shell: &Rc<Shell>, id: BackendId, server: ServerId) {
-    let pool = &shell.pools[usize::from(server.pool)].config;
+    let pool = &shell.pool(server.pool).config;
     let address = pool.servers[usize::from(server.server)].address.clone().unwrap_or_default();
     let task = spawn_local(serve(Rc::clone(shell), id, address)).abort_handle();
     shell.sockets.borrow_mut().backends.insert(id, Connection::new(task, None));

@@ -18,7 +18,7 @@ use tokio::task::spawn_local;
 
 use super::OpenPool;
 use super::sockets::{Connection, Socket};
-use super::thread::Shell;
+use super::thread::{Moved, Shell};
 use crate::config;
 
 /// Reads of one client before others have their turn.
@@ -27,7 +27,7 @@ const READS: usize = 4;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Accepts clients of the pool at index `pool`, for ever.
-pub(super) async fn accept(shell: Rc<Shell>, pool: u16, listener: TcpListener) {
+pub(super) async fn accept(shell: Rc<Shell>, pool: u16, listener: Rc<TcpListener>) {
     loop {
         match listener.accept().await {
             Ok((stream, client)) => admit(&shell, pool, stream, client),
@@ -40,12 +40,12 @@ pub(super) async fn accept(shell: Rc<Shell>, pool: u16, listener: TcpListener) {
 }
 
 fn admit(shell: &Rc<Shell>, index: u16, stream: TcpStream, client: SocketAddr) {
-    let pool = &shell.pools[usize::from(index)];
+    let pool = shell.pool(index);
     if !config::is_allowed(&pool.config.clients, client.ip()) {
         pool.counters.refused_clients.fetch_add(1, Ordering::Relaxed);
         return;
     }
-    let Some(seat) = Seat::take(&shell.pools, index) else {
+    let Some(seat) = Seat::take(pool) else {
         pool.counters.rejected_connections.fetch_add(1, Ordering::Relaxed);
         // Told if that can be done at once.
         if let Ok(mut stream) = stream.into_std() {
@@ -63,49 +63,59 @@ fn admit(shell: &Rc<Shell>, index: u16, stream: TcpStream, client: SocketAddr) {
 }
 
 /// One of a pool's `max_connections`.
-struct Seat {
-    pools: Arc<[OpenPool]>,
-    index: u16,
-}
+struct Seat(Arc<OpenPool>);
 
 impl Seat {
-    fn take(pools: &Arc<[OpenPool]>, index: u16) -> Option<Self> {
-        let pool = &pools[usize::from(index)];
+    fn take(pool: &Arc<OpenPool>) -> Option<Self> {
         let most = pool.tcp.max_connections;
         let free = |taken: usize| (taken < most).then_some(taken + 1);
         pool.connections.try_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
-        Some(Self { pools: Arc::clone(pools), index })
+        Some(Self(Arc::clone(pool)))
+    }
+
+    /// A client that is connected keeps its place when its pool changes, whatever the limit is now.
+    fn keep(pool: &Arc<OpenPool>) -> Self {
+        pool.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(pool))
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.pools[usize::from(self.index)].connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-async fn read(shell: Rc<Shell>, id: ClientId, mut reader: OwnedReadHalf, _seat: Seat) {
+/// Reads from a client until its connection ends, in whatever generation of pools it is.
+async fn read(mut shell: Rc<Shell>, mut id: ClientId, mut reader: OwnedReadHalf, mut seat: Seat) {
     let mut ended = false;
-    let lost = poll_fn(|context| poll(&shell, id, &mut reader, &mut ended, context)).await;
-    if lost.is_err() {
-        shell.proxy.borrow_mut().client_closed(id, shell.now());
-        shell.schedule_flush();
-        shell.forget_client(id);
+    loop {
+        match poll_fn(|context| poll(&shell, id, &mut reader, &mut ended, context)).await {
+            Ok(None) => return,
+            Ok(Some(moved)) => {
+                seat = Seat::keep(moved.shell.pool(moved.pool));
+                (shell, id) = (moved.shell, moved.id);
+            }
+            Err(_) => {
+                shell.proxy.borrow_mut().client_closed(id, shell.now());
+                shell.schedule_flush();
+                shell.forget_client(id);
+                return drop(seat);
+            }
+        }
     }
 }
 
-/// Sends what had to wait, and reads what there is.
+/// Sends what had to wait, and reads what there is. Ready when the connection is closed or lost, or goes on elsewhere.
 fn poll(
     shell: &Shell,
     id: ClientId,
     reader: &mut OwnedReadHalf,
     ended: &mut bool,
     context: &mut Context<'_>,
-) -> Poll<io::Result<()>> {
-    let unblocked = match shell.sockets.borrow_mut().client(id) {
-        Some(socket) => socket.poll_unblocked(context),
-        None => return Poll::Ready(Ok(())),
-    };
+) -> Poll<io::Result<Option<Moved>>> {
+    let unblocked = shell.sockets.borrow_mut().client(id).map(|socket| socket.poll_unblocked(context));
+    let Some(unblocked) = unblocked else { return Poll::Ready(Ok(shell.moved(id))) };
     if unblocked {
         shell.send_to_client(id);
         shell.schedule_flush();

@@ -13,32 +13,29 @@
 
 mod backend;
 mod client;
+mod generation;
 mod sockets;
 mod status;
 mod thread;
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use fabric::time::Nanos;
 use memcached_bridge::hashing::RingError;
 use memcached_bridge::proxy::SharedPool;
-use memcached_bridge::proxy::pool::{CacheLimits, Deadlines, Pool, Probing, Server};
-use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 use crate::config::{self, Config, PoolTcp};
 use crate::embedded::ListenError;
 use crate::status::Source;
+use generation::Generation;
 use status::Counters;
-
-/// Connections that wait to be accepted, at most.
-const BACKLOG: i32 = 1024;
 
 /// Why pools cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -66,10 +63,27 @@ struct OpenPool {
     counters: Counters,
 }
 
+/// The pools that are served now.
+struct Served(RwLock<Pools>);
+
+type Pools = Arc<[Arc<OpenPool>]>;
+
+impl Served {
+    fn pools(&self) -> Pools {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn replace(&self, pools: Pools) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = pools;
+    }
+}
+
 /// The pools that are served, until told to stop.
 pub struct Proxies {
-    pools: Arc<[OpenPool]>,
-    threads: Vec<JoinHandle<()>>,
+    served: Arc<Served>,
+    clock: Instant,
+    reloads: Vec<UnboundedSender<Generation>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Proxies {
@@ -80,117 +94,62 @@ impl Proxies {
     /// [`StartError`]; nothing is served then.
     pub fn start(config: &Config, draining: &watch::Receiver<bool>) -> Result<Option<Self>, StartError> {
         let threads = config.proxy_threads;
-        let mut listeners: Vec<Vec<TcpListener>> = (0..threads).map(|_| Vec::new()).collect();
-        let mut pools = Vec::new();
-        for pool in &config.pools {
-            let Some(tcp) = &pool.tcp else { continue };
-            let listen = listen(tcp, &mut listeners)?;
-            pools.push(OpenPool::new(pool, tcp, listen, threads)?);
-        }
+        let clock = Instant::now();
+        let (pools, generations) = generation::next(config, &Pools::default(), threads, Nanos(0))?;
         if pools.is_empty() {
             return Ok(None);
         }
-        let pools: Arc<[OpenPool]> = pools.into();
-        let clock = Instant::now();
         let (started, starting) = mpsc::channel();
-        let mut running = Vec::new();
-        for (index, listeners) in (0u16..).zip(listeners) {
-            let (pools, draining, started) = (Arc::clone(&pools), draining.clone(), started.clone());
-            let run = move || thread::run(index, &pools, listeners, clock, draining, &started);
+        let (mut reloads, mut running) = (Vec::new(), Vec::new());
+        for (index, first) in (0u16..).zip(generations) {
+            let (reload, next) = unbounded_channel();
+            let (draining, started) = (draining.clone(), started.clone());
+            let run = move || thread::run(index, first, next, clock, draining, &started);
             let thread = std::thread::Builder::new().name(format!("proxy-{index}")).spawn(run);
             running.push(thread.map_err(StartError::Thread)?);
+            reloads.push(reload);
         }
         for _ in 0..threads {
             // A thread that ends without a word has panicked, which is reported where it happened.
             starting.recv().unwrap_or(Ok(())).map_err(StartError::Thread)?;
         }
-        Ok(Some(Self { pools, threads: running }))
+        let served = Arc::new(Served(RwLock::new(pools)));
+        Ok(Some(Self { served, clock, reloads, threads: Mutex::new(running) }))
+    }
+
+    /// Serves the pools of `config` in place of those served now. Clients stay connected, and move between two requests; those
+    /// of a pool that is gone are closed then.
+    ///
+    /// # Errors
+    /// [`StartError`]; everything stays as it is then.
+    pub fn reload(&self, config: &Config) -> Result<(), StartError> {
+        let now = Nanos(u64::try_from(self.clock.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        let (pools, generations) = generation::next(config, &self.served.pools(), self.reloads.len(), now)?;
+        for (reload, next) in self.reloads.iter().zip(generations) {
+            // A thread that is gone has panicked, or the node drains.
+            _ = reload.send(next);
+        }
+        self.served.replace(pools);
+        Ok(())
     }
 
     /// Name and address of each pool.
-    pub fn listens(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.pools.iter().map(|pool| (pool.config.name.as_str(), pool.listen))
+    pub fn listens(&self) -> Vec<(String, SocketAddr)> {
+        self.served.pools().iter().map(|pool| (pool.config.name.clone(), pool.listen)).collect()
     }
 
     /// What they have to say of themselves.
     pub fn source(&self) -> Arc<dyn Source> {
-        Arc::new(status::View { pools: Arc::clone(&self.pools) })
+        Arc::new(status::View { served: Arc::clone(&self.served) })
     }
 
     /// Waits until all threads have ended.
-    pub fn join(self) {
-        for thread in self.threads {
+    pub fn join(&self) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a thread for pools ended in a panic");
             }
         }
-    }
-}
-
-impl OpenPool {
-    fn new(
-        pool: &config::Pool,
-        tcp: &PoolTcp,
-        listen: SocketAddr,
-        threads: usize,
-    ) -> Result<Self, StartError> {
-        let ring = |source| StartError::Ring { pool: pool.name.clone(), source };
-        // The standard library's random numbers, which it takes from the system.
-        let seed = RandomState::new().hash_one(0);
-        let shared = SharedPool::new(settings(pool, tcp), threads, seed).map_err(ring)?;
-        Ok(Self {
-            config: pool.clone(),
-            tcp: tcp.clone(),
-            listen,
-            shared,
-            connections: AtomicUsize::new(0),
-            counters: Counters::default(),
-        })
-    }
-}
-
-/// A listener for each thread on the same address.
-fn listen(tcp: &PoolTcp, listeners: &mut [Vec<TcpListener>]) -> Result<SocketAddr, ListenError> {
-    let mut address = tcp.listen;
-    for listeners in listeners {
-        let failed = |source| ListenError::new("a pool", address, "tcp", "`listen` in [[pool]]", source);
-        let listener = open(address).map_err(failed)?;
-        // Port 0 is any: the first listener says which.
-        address = listener.local_addr().map_err(failed)?;
-        listeners.push(listener);
-    }
-    Ok(address)
-}
-
-fn open(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-fn settings(pool: &config::Pool, tcp: &PoolTcp) -> Pool {
-    let server = |server: &config::Server| Server { name: server.name.clone(), weight: server.weight };
-    Pool {
-        name: pool.name.clone(),
-        servers: pool.servers.iter().map(server).collect(),
-        distribution: pool.distribution,
-        key_hash: pool.hash,
-        hash_tag: pool.hash_tag,
-        cache: pool.cache.map(|capacity| CacheLimits {
-            capacity_bytes: capacity.0 as usize,
-            lease: pool.lease,
-            hot_threshold: pool.hot_threshold,
-        }),
-        deadlines: Deadlines { connect: tcp.connect_timeout, reply: tcp.reply_timeout },
-        probing: Probing {
-            interval: pool.probe_interval,
-            failures: pool.probe_failures,
-            auto_eject: pool.auto_eject,
-        },
-        lanes: tcp.connections,
     }
 }

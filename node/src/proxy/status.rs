@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use memcached_bridge::packet::SHOWN_HOT_KEYS;
 use memcached_bridge::proxy::{LATENCY_BUCKETS_US, Latency};
 
-use super::OpenPool;
+use super::{OpenPool, Served};
 use crate::status::{CacheStatus, HotKey, Metrics, PoolStatus, ServerStatus, Source, Status, escape_key};
 
 /// What only the shell counts of a pool.
@@ -21,16 +21,16 @@ pub(super) struct Counters {
 
 /// The pools as seen from outside.
 pub(super) struct View {
-    pub(super) pools: Arc<[OpenPool]>,
+    pub(super) served: Arc<Served>,
 }
 
 impl Source for View {
     fn describe(&self, status: &mut Status) {
-        status.pools.extend(self.pools.iter().map(describe));
+        status.pools.extend(self.served.pools().iter().map(|pool| describe(pool)));
     }
 
     fn collect(&self, metrics: &mut Metrics) {
-        for pool in &*self.pools {
+        for pool in &*self.served.pools() {
             collect_clients(pool, metrics);
             collect_requests(pool, metrics);
             collect_servers(pool, metrics);

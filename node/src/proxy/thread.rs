@@ -1,4 +1,7 @@
 //! One thread: its runtime, its connections, and the flush.
+//!
+//! A reload gives it another generation of pools, with a proxy of its own. Both live side by side while clients move from
+//! the one to the other, each between two of its requests; then the old one's tasks and connections end.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -12,14 +15,17 @@ use std::time::{Duration, Instant};
 use fabric::time::Nanos;
 use memcached_bridge::members::Change;
 use memcached_bridge::proxy::{Action, BackendId, ClientId, Proxy};
+use slotmap::SecondaryMap;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
-use tokio::task::spawn_local;
+use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::MissedTickBehavior;
 
+use super::generation::{APART, Generation, Listener};
 use super::sockets::{Sent, Sockets};
-use super::{OpenPool, backend, client};
+use super::{OpenPool, Pools, backend, client};
 use crate::run::GRACE;
 
 /// Bytes read from a server at a time; of what a client sends the proxy says how much it wants.
@@ -30,11 +36,11 @@ const TICK: Duration = Duration::from_millis(20);
 /// answered together.
 const TASKS_IN_A_ROW: u32 = 1024;
 
-/// Serves `pools` on their `listeners` until `draining` turns true. Says in `started` whether it can.
+/// Serves `first`, and then what comes by `reloads`, until `draining` turns true. Says in `started` whether it can.
 pub(super) fn run(
     index: u16,
-    pools: &Arc<[OpenPool]>,
-    listeners: Vec<std::net::TcpListener>,
+    first: Generation,
+    reloads: UnboundedReceiver<Generation>,
     clock: Instant,
     draining: watch::Receiver<bool>,
     started: &mpsc::Sender<io::Result<()>>,
@@ -49,8 +55,7 @@ pub(super) fn run(
         }
     };
     runtime.block_on(async {
-        let listeners: io::Result<Vec<_>> = listeners.into_iter().map(TcpListener::from_std).collect();
-        let listeners = match listeners {
+        let listeners = match open(first.listeners, &[]) {
             Ok(listeners) => listeners,
             Err(error) => {
                 _ = started.send(Err(error));
@@ -58,13 +63,77 @@ pub(super) fn run(
             }
         };
         _ = started.send(Ok(()));
-        Shell::new(index, Arc::clone(pools), clock).serve(listeners, draining).await;
+        let shell = Shell::start(index, first.pools, listeners, clock);
+        serve(index, shell, reloads, draining).await;
     });
 }
 
-/// What the tasks of a thread share. No borrow lasts over an await.
+async fn serve(
+    index: u16,
+    mut shell: Rc<Shell>,
+    mut reloads: UnboundedReceiver<Generation>,
+    mut draining: watch::Receiver<bool>,
+) {
+    let mut retired: Vec<Rc<Shell>> = Vec::new();
+    loop {
+        let next = tokio::select! {
+            _ = draining.wait_for(|draining| *draining) => break,
+            next = reloads.recv() => next,
+        };
+        // Whoever reloads is gone: so is the node, soon.
+        let Some(next) = next else { break };
+        let listeners = match open(next.listeners, &shell.listeners) {
+            Ok(listeners) => listeners,
+            Err(error) => {
+                tracing::error!(%error, "a thread cannot listen for the pools as they are now; it serves those of before");
+                continue;
+            }
+        };
+        let successor = Shell::start(index, next.pools, listeners, shell.clock);
+        shell.retire(Succession { shell: Rc::clone(&successor), pools: next.successors });
+        spawn_local(Rc::clone(&shell).end());
+        retired.retain(|old| !old.sockets.borrow().clients.is_empty());
+        retired.push(std::mem::replace(&mut shell, successor));
+    }
+    retired.push(shell);
+    retired.iter().for_each(|shell| shell.drain());
+    let all_ended = async {
+        for shell in &retired {
+            shell.clients_gone().await;
+        }
+    };
+    if tokio::time::timeout(GRACE, all_ended).await.is_err() {
+        tracing::warn!(grace = ?GRACE, "some clients of pools did not end in time and were cut");
+    }
+}
+
+/// Where clients are accepted: new listeners, or those of the generation before.
+fn open(listeners: Vec<Listener>, before: &[Rc<TcpListener>]) -> io::Result<Vec<Rc<TcpListener>>> {
+    let open = |listener| match listener {
+        Listener::New(listener) => TcpListener::from_std(listener).map(Rc::new),
+        Listener::Kept(index) => Ok(Rc::clone(&before[index])),
+    };
+    listeners.into_iter().map(open).collect()
+}
+
+/// Who takes a generation's clients over.
+struct Succession {
+    shell: Rc<Shell>,
+    /// By pool: the successor's index of it.
+    pools: Vec<Option<u16>>,
+}
+
+/// Where a client goes on.
+pub(super) struct Moved {
+    pub(super) shell: Rc<Shell>,
+    pub(super) pool: u16,
+    pub(super) id: ClientId,
+}
+
+/// What the tasks of a generation share. No borrow lasts over an await.
 pub(super) struct Shell {
-    pub(super) pools: Arc<[OpenPool]>,
+    pools: Pools,
+    listeners: Vec<Rc<TcpListener>>,
     clock: Instant,
     pub(super) proxy: RefCell<Proxy>,
     pub(super) sockets: RefCell<Sockets>,
@@ -75,14 +144,22 @@ pub(super) struct Shell {
     flushing: Cell<bool>,
     /// Told when a connection of a client has ended.
     ended: Notify,
+    /// The tasks that accept clients, and the others that are no connection's.
+    accepting: RefCell<Vec<AbortHandle>>,
+    background: RefCell<Vec<AbortHandle>>,
+    succession: RefCell<Option<Succession>>,
+    /// Clients whose task has not seen yet that they moved.
+    moved: RefCell<SecondaryMap<ClientId, Moved>>,
 }
 
 impl Shell {
-    fn new(index: u16, pools: Arc<[OpenPool]>, clock: Instant) -> Rc<Self> {
+    /// Serves `pools` on their `listeners` from now on.
+    fn start(index: u16, pools: Pools, listeners: Vec<Rc<TcpListener>>, clock: Instant) -> Rc<Self> {
         let shared = pools.iter().map(|pool| Arc::clone(&pool.shared)).collect();
         let seed = RandomState::new().hash_one(index);
-        Rc::new(Self {
+        let shell = Rc::new(Self {
             pools,
+            listeners,
             clock,
             proxy: RefCell::new(Proxy::new(shared, index, seed)),
             sockets: RefCell::default(),
@@ -90,28 +167,92 @@ impl Shell {
             flusher: RefCell::new(None),
             flushing: Cell::new(false),
             ended: Notify::new(),
-        })
+            accepting: RefCell::default(),
+            background: RefCell::default(),
+            succession: RefCell::default(),
+            moved: RefCell::default(),
+        });
+        let background = [
+            spawn_local(flush(Rc::clone(&shell))).abort_handle(),
+            spawn_local(tick(Rc::clone(&shell))).abort_handle(),
+        ];
+        shell.background.borrow_mut().extend(background);
+        let accepting = (0u16..).zip(&shell.listeners).map(|(pool, listener)| {
+            spawn_local(client::accept(Rc::clone(&shell), pool, Rc::clone(listener))).abort_handle()
+        });
+        let accepting: Vec<_> = accepting.collect();
+        *shell.accepting.borrow_mut() = accepting;
+        shell
     }
 
-    async fn serve(self: Rc<Self>, listeners: Vec<TcpListener>, mut draining: watch::Receiver<bool>) {
-        spawn_local(flush(Rc::clone(&self)));
-        spawn_local(tick(Rc::clone(&self)));
-        let accepting: Vec<_> = (0u16..)
-            .zip(listeners)
-            .map(|(pool, listener)| spawn_local(client::accept(Rc::clone(&self), pool, listener)))
-            .collect();
-        _ = draining.wait_for(|draining| *draining).await;
-        accepting.iter().for_each(|task| task.abort());
+    pub(super) fn pool(&self, index: u16) -> &Arc<OpenPool> {
+        &self.pools[usize::from(index)]
+    }
+
+    /// Takes no more clients, and leaves those there are to a successor.
+    fn retire(&self, succession: Succession) {
+        self.stop_accepting();
+        *self.succession.borrow_mut() = Some(succession);
+        self.proxy.borrow_mut().retire(self.now());
+        self.schedule_flush();
+    }
+
+    /// Takes no more clients, and closes those there are when what they have begun is done.
+    fn drain(&self) {
+        self.stop_accepting();
         self.proxy.borrow_mut().drain(self.now());
         self.schedule_flush();
-        let all_ended = async {
-            while !self.sockets.borrow().clients.is_empty() {
-                self.ended.notified().await;
-            }
-        };
-        if tokio::time::timeout(GRACE, all_ended).await.is_err() {
-            tracing::warn!(grace = ?GRACE, "some clients of pools did not end in time and were cut");
+    }
+
+    fn stop_accepting(&self) {
+        self.accepting.borrow_mut().drain(..).for_each(|task| task.abort());
+    }
+
+    async fn clients_gone(&self) {
+        while !self.sockets.borrow().clients.is_empty() {
+            self.ended.notified().await;
         }
+    }
+
+    /// Ends a retired generation when its clients have moved, or have had their time. Its connections to servers stay for
+    /// a while: replies to writes may still come.
+    async fn end(self: Rc<Self>) {
+        if tokio::time::timeout(APART, self.clients_gone()).await.is_err() {
+            let left = self.sockets.borrow().clients.len();
+            tracing::warn!(
+                clients = left,
+                "clients that did not finish their requests were cut after a reload"
+            );
+        }
+        tokio::time::sleep(GRACE).await;
+        self.background.borrow_mut().drain(..).for_each(|task| task.abort());
+        *self.sockets.borrow_mut() = Sockets::default();
+        *self.succession.borrow_mut() = None;
+    }
+
+    /// Where a client goes on that is none of this generation any more.
+    pub(super) fn moved(&self, id: ClientId) -> Option<Moved> {
+        self.moved.borrow_mut().remove(id)
+    }
+
+    /// Moves a client of which nothing is under way to the successor. One whose pool is gone is closed.
+    fn hand_over(&self, id: ClientId) {
+        let succession = self.succession.borrow();
+        let Some(Succession { shell: next, pools }) = &*succession else { return };
+        let Some(handover) = self.proxy.borrow_mut().hand_over(id, self.now()) else { return };
+        let Some(connection) = self.sockets.borrow_mut().clients.remove(id) else { return };
+        if let Some(pool) = pools[usize::from(handover.pool())] {
+            let new = {
+                let mut sockets = next.sockets.borrow_mut();
+                next.proxy.borrow_mut().take_over(pool, handover, next.now(), &mut *sockets)
+            };
+            // Its task looks for it here, and finds that it moved.
+            connection.socket.iter().for_each(|socket| socket.wake());
+            next.sockets.borrow_mut().clients.insert(new, connection);
+            next.schedule_flush();
+            self.moved.borrow_mut().insert(id, Moved { shell: Rc::clone(next), pool, id: new });
+        }
+        self.ended.notify_one();
     }
 
     pub(super) fn now(&self) -> Nanos {
@@ -142,6 +283,7 @@ impl Shell {
                     self.sockets.borrow_mut().backend(id).inspect(|socket| socket.wake());
                 }
                 Some(Action::CloseClient(id)) => self.forget_client(id),
+                Some(Action::HandOver(id)) => self.hand_over(id),
                 Some(Action::CloseBackend(id)) => {
                     self.sockets.borrow_mut().backends.remove(id);
                 }
@@ -192,7 +334,7 @@ impl Shell {
     }
 
     fn log(&self, pool: u16, change: &Change) {
-        let pool = &self.pools[usize::from(pool)].config;
+        let pool = &self.pool(pool).config;
         let name = |index: usize| pool.servers[index].name.as_str();
         match *change {
             Change::Ejected(index) => {
