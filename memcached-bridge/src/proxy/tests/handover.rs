@@ -27,7 +27,7 @@ fn requests_that_were_not_read_go_along() {
         let client = rig.open();
         let requests = "set a 0 0 1\r\n1\r\nget a\r\nget b\r\ndelete a\r\n";
         let cut = cut.min(requests.len());
-        rig.send(client, requests[..cut].as_bytes());
+        rig.send(client, &requests.as_bytes()[..cut]);
         let successor = replace(&mut rig);
         let replies = rig.take(client) + &rig.take(successor) + &rig.ask(successor, &requests[cut..]);
         assert_eq!(replies, "STORED\r\nVALUE a 0 1\r\n1\r\nEND\r\nEND\r\nDELETED\r\n", "cut at {cut}");
