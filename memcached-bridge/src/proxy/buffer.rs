@@ -75,6 +75,11 @@ impl Buffer {
         }
     }
 
+    /// Keeps the first `len` bytes.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.bytes.truncate(self.sent + len);
+    }
+
     /// `len` bytes were sent.
     pub(super) fn advance(&mut self, len: usize, spares: &mut Spares) {
         self.sent += len;

@@ -54,8 +54,6 @@ pub(super) enum Wait {
 pub(super) struct Reply {
     /// What came before it was its turn.
     held: Vec<u8>,
-    /// Bytes of it came, held or passed on.
-    begun: bool,
     done: bool,
 }
 
@@ -90,6 +88,8 @@ pub(super) struct Client {
     pub(super) awaited: usize,
     queue: VecDeque<Reply>,
     front: Place,
+    /// Bytes that came of the foremost reply so far.
+    front_bytes: usize,
     out: Buffer,
     /// The last bytes did not all go: no use trying before the shell says that some did.
     blocked: bool,
@@ -132,6 +132,7 @@ impl Client {
             awaited: 0,
             queue: VecDeque::new(),
             front: Place::default(),
+            front_bytes: 0,
             out: Buffer::default(),
             blocked: false,
             holding_up: Vec::new(),
@@ -172,9 +173,21 @@ impl Client {
         Place(self.front.0.wrapping_add(self.queue.len() as u32 - 1))
     }
 
-    /// Whether bytes of the reply at `place` are passed on already, so that nothing else can be said in its place.
-    pub(super) fn has_begun(&self, place: Place) -> bool {
-        self.queue.get(place.behind(self.front)).is_some_and(|reply| reply.begun)
+    /// Takes back what came of the reply at `place`, so that something else can be said instead. `false` if some of it has
+    /// left.
+    pub(super) fn take_back(&mut self, place: Place, commons: &mut Commons) -> bool {
+        let behind = place.behind(self.front);
+        let Some(reply) = self.queue.get_mut(behind) else { return false };
+        if behind > 0 {
+            commons.held -= reply.held.len();
+            reply.held.clear();
+            return true;
+        }
+        // Nothing is behind it yet.
+        let Some(before) = self.out.len().checked_sub(self.front_bytes) else { return false };
+        self.out.truncate(before);
+        self.front_bytes = 0;
+        true
     }
 
     /// More bytes of the reply at `place`, its last ones if `done`.
@@ -189,13 +202,13 @@ impl Client {
     ) -> Flow {
         let behind = place.behind(self.front);
         let Some(reply) = self.queue.get_mut(behind) else { return Flow::Gone };
-        reply.begun |= !bytes.is_empty();
         reply.done |= done;
         if behind > 0 {
             commons.held += bytes.len();
             commons.spares.append(&mut reply.held, bytes);
             return if reply.held.len() < MAX_UNSENT { Flow::Go } else { Flow::EarlyAndMuch };
         }
+        self.front_bytes += bytes.len();
         self.send(id, bytes, commons, sink);
         if done {
             self.advance(id, commons);
@@ -218,10 +231,11 @@ impl Client {
             rest = &bytes[sent - old..];
             self.blocked = !rest.is_empty();
         }
-        if !rest.is_empty() {
-            self.out.push(rest, &mut commons.spares);
+        self.out.push(rest, &mut commons.spares);
+        // A little that more is to follow is worth no packet of its own.
+        if self.out.len() >= DIRECT {
+            self.announce(id, commons);
         }
-        self.announce(id, commons);
     }
 
     /// Takes what is done from the front of the queue. What is then at the front goes out as far as it came.
@@ -229,9 +243,11 @@ impl Client {
         while self.queue.front().is_some_and(|reply| reply.done) {
             self.queue.pop_front();
             self.front = self.front.next();
+            self.front_bytes = 0;
             let Some(next) = self.queue.front_mut() else { break };
             let held = std::mem::take(&mut next.held);
             commons.held -= held.len();
+            self.front_bytes = held.len();
             if held.capacity() > 0 {
                 self.out.push_whole(held, &mut commons.spares);
             }

@@ -6,7 +6,8 @@ use super::backend::{Backend, BackendId, Phase, Role, ServerId};
 use super::client::{ClientId, Reading, Transmit};
 use super::counters::Outcome;
 use super::failure::Failure;
-use super::in_flight::{InFlight, Owner};
+use super::gather::HalfItem;
+use super::in_flight::{InFlight, Owner, Place};
 use super::quiet::Quiet;
 use super::{Action, Proxy};
 use crate::hashing::MemberIndex;
@@ -132,6 +133,14 @@ impl Proxy {
         true
     }
 
+    /// Takes back what its client was to get of a reply. `false` if it has some of it.
+    fn take_back(&mut self, client: ClientId, place: Place) -> bool {
+        match self.clients.get_mut(client) {
+            Some(client) => client.take_back(place, &mut self.commons),
+            None => true,
+        }
+    }
+
     /// A request will not be answered.
     fn fail(&mut self, backend: &mut Backend, entry: &InFlight, failure: Failure, sink: &mut dyn Transmit) {
         let pool = usize::from(backend.server.pool);
@@ -143,18 +152,20 @@ impl Proxy {
         match entry.owner {
             Owner::Client { client, place } => {
                 self.pools[pool].view.requests.count(entry.verb, Outcome::Unavailable);
-                let begun = self.clients.get(client).is_some_and(|client| client.has_begun(place));
-                if begun && entry.begun && !entry.hidden {
+                if entry.begun && !entry.hidden && !self.take_back(client, place) {
                     return self.cut_for(client, |counters| &mut counters.cut_half_reply);
                 }
                 self.reply(client, place, &reply, sink);
             }
             Owner::Part(part) => {
                 self.pools[pool].view.requests.count(entry.verb, Outcome::Unavailable);
-                let Some(client) = self.gathers.get(part.gather).map(|gather| gather.client) else { return };
+                let gather = self.gathers.get(part.gather).map(|gather| (gather.client, gather.place));
+                let Some((client, place)) = gather else { return };
                 let to = self.clients.get_mut(client);
-                if self.gathers.failed(part, reply, to, &mut self.commons, sink).is_err() {
-                    self.cut_for(client, |counters| &mut counters.cut_half_reply);
+                match self.gathers.failed(part, reply.clone(), to, &mut self.commons, sink) {
+                    Ok(()) => {}
+                    Err(HalfItem) if self.take_back(client, place) => self.reply(client, place, &reply, sink),
+                    Err(HalfItem) => self.cut_for(client, |counters| &mut counters.cut_half_reply),
                 }
             }
             Owner::Fill => {
