@@ -34,6 +34,22 @@ mac = "02:00:00:00:00:02"
 weight = 3
 "#;
 
+const FLEET: &str = r#"
+[proxy]
+threads = 2
+
+[[pool]]
+name = "web"
+listen = "127.0.0.1:11211"
+
+[[pool.server]]
+name = "10.0.0.11:11211"
+
+[[pool.server]]
+name = "mc2"
+address = "mc2.rack:11212"
+"#;
+
 fn problems(text: &str) -> Vec<String> {
     parse("node.toml", text).problems.iter().map(ToString::to_string).collect()
 }
@@ -50,6 +66,80 @@ fn a_rack_is_read_with_its_defaults() {
     assert_eq!((pool.port, pool.hash_tag, pool.servers[0].port), (11211, Some(*b"{}"), Some(1)));
     assert_eq!((pool.servers[1].port, pool.servers[1].weight), (None, 3));
     assert_eq!(config.node.mac().to_string(), "02:53:0a:00:00:fe");
+}
+
+#[test]
+fn a_fleet_is_read_with_its_defaults() {
+    let checked = parse("node.toml", FLEET);
+    assert_eq!(checked.problems, []);
+    let config = checked.config.unwrap();
+    assert!(config.embedded.is_none() && config.dataplane.is_none());
+    assert_eq!(config.proxy_threads, 2);
+    let pool = &config.pools[0];
+    let tcp = pool.tcp.as_ref().unwrap();
+    assert_eq!((pool.vip, tcp.listen.to_string().as_str(), tcp.connections), (None, "127.0.0.1:11211", 1));
+    assert_eq!(pool.clients, loopback());
+    let addresses: Vec<_> = pool.servers.iter().filter_map(|server| server.address.as_deref()).collect();
+    assert_eq!(addresses, ["10.0.0.11:11211", "mc2.rack:11212"]);
+}
+
+#[test]
+fn what_is_wrong_with_a_fleet_is_said() {
+    let cases = [
+        (
+            "listen = \"127.0.0.1:11211\"",
+            "",
+            "node.toml:5:1: error: [[pool]] has no address for clients\n  remedy: add `listen = \"127.0.0.1:11211\"`",
+        ),
+        (
+            "address = \"mc2.rack:11212\"",
+            "",
+            "node.toml:12:1: error: `address` is missing in [[pool.server]]\n  remedy: add `address = \"10.0.0.11:11211\"`",
+        ),
+        ("mc2.rack:11212", "mc2.rack", "node.toml:14:11: error: `mc2.rack` is no address of a server"),
+        ("mc2.rack:11212", "mc2.rack:0", "node.toml:14:11: error: `mc2.rack:0` is no address of a server"),
+        ("threads = 2", "threads = 0", "node.toml:3:11: error: `threads` in [proxy]: 0 is out of range"),
+        (
+            "listen = \"127.0.0.1:11211\"",
+            "vip = \"10.0.0.1\"\nclients = []",
+            "node.toml:7:7: error: `vip` in [[pool]] needs the packet path",
+        ),
+        (
+            "listen = \"127.0.0.1:11211\"",
+            "listen = \"127.0.0.1:11211\"\nreply_timeout_ms = 0",
+            "node.toml:8:20: error: `reply_timeout_ms` in [[pool]]: 0 is out of range",
+        ),
+        (
+            "[proxy]",
+            "[embedded]\n[proxy]",
+            "node.toml:8:10: error: [embedded] and pool `web` both listen on 127.0.0.1:11211",
+        ),
+        (
+            "[proxy]",
+            "[admin]\nlisten = \"127.0.0.1:11211\"\n[proxy]",
+            "node.toml:9:10: error: [admin] and pool `web` both listen on 127.0.0.1:11211",
+        ),
+    ];
+    for (original, replaced, expected) in cases {
+        // A server without an address needs one only if its pool is served over TCP.
+        let text = FLEET.replacen(original, replaced, 1);
+        let text = if replaced.starts_with("vip") {
+            text.replace("name = \"mc2\"", "name = \"mc2\"\nmac = \"02:00:00:00:00:02\"")
+                .replace("name = \"10.0.0.11:11211\"", "name = \"mc1\"\nmac = \"02:00:00:00:00:01\"")
+        } else {
+            text
+        };
+        let found = problems(&text);
+        assert!(found.iter().any(|problem| problem.starts_with(expected)), "{expected}\ngot: {found:#?}");
+    }
+}
+
+#[test]
+fn two_pools_must_not_listen_on_one_address() {
+    let second = FLEET[FLEET.find("[[pool]]").unwrap()..].replace("\"web\"", "\"other\"");
+    let found = problems(&format!("{FLEET}{second}"));
+    let expected = "error: pool `web` and pool `other` both listen on 127.0.0.1:11211";
+    assert!(found.iter().any(|problem| problem.contains(expected)), "{found:#?}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
+pub mod fleet;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -18,6 +20,7 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub struct Node {
     process: Child,
     pub ready: String,
+    /// Where it speaks memcached: the embedded server or the pool `web`.
     pub memcached: SocketAddr,
     pub admin: SocketAddr,
 }
@@ -44,9 +47,10 @@ impl Node {
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
         let word = |after: &str| {
             let rest = ready.split_once(after).unwrap_or_else(|| panic!("not ready: {ready:?}")).1;
-            rest.split([' ', '/', '\n']).next().unwrap().parse().unwrap()
+            rest.split([' ', '/', ',', '\n']).next().unwrap().parse().unwrap()
         };
-        let (memcached, admin) = (word("memcached "), word("http://"));
+        let serves = if ready.contains("pool web ") { "pool web " } else { "memcached " };
+        let (memcached, admin) = (word(serves), word("http://"));
         Self { process, memcached, admin, ready }
     }
 
@@ -55,20 +59,12 @@ impl Node {
     }
 
     pub fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.memcached).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream
+        connect(self.memcached)
     }
 
     /// What one connection answers to `commands` and `quit`.
     pub fn ask(&self, commands: &str) -> String {
-        let mut stream = self.connect();
-        stream.write_all(commands.as_bytes()).unwrap();
-        stream.write_all(b"quit\r\n").unwrap();
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).unwrap();
-        reply
+        ask(self.memcached, commands)
     }
 
     /// Status and body of `path` on the admin server.
@@ -102,6 +98,23 @@ impl Drop for Node {
         _ = self.process.kill();
         _ = self.process.wait();
     }
+}
+
+pub fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// What one connection answers to `commands` and `quit`.
+pub fn ask(to: SocketAddr, commands: &str) -> String {
+    let mut stream = connect(to);
+    stream.write_all(commands.as_bytes()).unwrap();
+    stream.write_all(b"quit\r\n").unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    reply
 }
 
 /// Asks again and again until there is an answer.
