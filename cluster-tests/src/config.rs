@@ -78,6 +78,9 @@ pub struct Pool {
     pub name: String,
     /// The address that clients use.
     pub vip: String,
+    /// Where the pool is served over TCP as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
     /// The port that clients use.
     pub port: u16,
     /// `ketama`, `modula` or another of the node's distributions.
@@ -109,6 +112,9 @@ pub struct Pool {
 pub struct PoolServer {
     /// Its name, which is hashed.
     pub name: String,
+    /// Its own address and port, for TCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// Its MAC address.
     pub mac: String,
     /// The switch port it is behind.

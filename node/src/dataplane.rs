@@ -2,8 +2,12 @@
 //!
 //! A build without the feature `dpdk` has none, and says so.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use memcached_bridge::coherence::Tracking;
+
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::status::Registry;
 
@@ -25,6 +29,10 @@ pub enum DataplaneError {
 pub struct Running {
     /// How many ports it switches, for the line that says that the node is ready.
     pub ports: usize,
+    /// The time that its workers go by.
+    pub clock: Clock,
+    /// By name of the pool, what others on the node that touch it must share.
+    pub tracking: HashMap<String, Tracking>,
     #[cfg(feature = "dpdk")]
     _path: crate::packet_path::PacketPath,
 }
@@ -39,7 +47,8 @@ pub fn start(config: &Config, registry: &Arc<Registry>) -> Result<Option<Running
     let Some(settings) = Settings::of(config)? else { return Ok(None) };
     let path = PacketPath::start(settings)?;
     registry.register(Arc::new(path.view()));
-    Ok(Some(Running { ports: path.ports(), _path: path }))
+    let (clock, tracking) = (Clock::Dpdk(path.clock()), path.tracking());
+    Ok(Some(Running { ports: path.ports(), clock, tracking, _path: path }))
 }
 
 /// Says that this build has no packet path, if `config` asks for one.

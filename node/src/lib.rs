@@ -11,6 +11,7 @@
 //! | [`embedded`] | memcached over kernel sockets |
 //! | [`proxy`] | pools of memcached servers over TCP |
 //! | [`dataplane`] | the packet path: the way from the configuration to it |
+//! | [`clock`] | the time that its parts share |
 //! | [`status`] | what a node says of itself |
 //! | [`admin`] | health, metrics, status and a page over HTTP |
 //! | [`reload`] | a new configuration for a running node |
@@ -20,6 +21,7 @@
 
 pub mod admin;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod dataplane;
 pub mod embedded;

@@ -1,5 +1,6 @@
 //! Builds what the configuration asks for, spawns it, and drains it when the node is told to stop.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -14,9 +15,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cli::RunOptions;
+use crate::clock::Clock;
 use crate::config::{self, Config, Embedded};
 use crate::embedded::{ListenError, Opened};
-use crate::proxy::Proxies;
+use crate::proxy::{Proxies, Shared};
 use crate::reload::Reloader;
 use crate::status::Registry;
 use crate::telemetry::{Sampling, Telemetry};
@@ -87,7 +89,12 @@ async fn serve(
     let admin_listener = TcpListener::bind(config.admin.listen).await.map_err(failed)?;
     let admin_address = admin_listener.local_addr().map_err(failed)?;
     let sampling = Sampling::of(&config.telemetry);
-    let proxies = Proxies::start(&config, &draining)?.map(Arc::new);
+    let none = HashMap::new();
+    let shared = match dataplane {
+        Some(dataplane) => Shared { clock: dataplane.clock, tracking: &dataplane.tracking },
+        None => Shared { clock: Clock::kernel(), tracking: &none },
+    };
+    let proxies = Proxies::start(&config, shared, &draining)?.map(Arc::new);
     let reloader = Arc::new(Reloader::new(file, config.clone(), proxies.clone()));
     let embedded = match config.embedded {
         Some(embedded) => Some(Opened::open(embedded, threads, sampling).await?),

@@ -201,6 +201,7 @@ impl RackBuilder {
         };
         let server = |(index, server): (usize, &Server)| PoolServer {
             name: format!("mc{}", index + 1),
+            address: None,
             mac: server.host.mac.to_string(),
             port: server.host.port.clone(),
             weight: 1,
@@ -223,6 +224,7 @@ impl RackBuilder {
             pool: vec![Pool {
                 name: "web".to_owned(),
                 vip: VIP.to_string(),
+                listen: None,
                 port: super::MEMCACHED_PORT,
                 distribution: "ketama".to_owned(),
                 hash: "fnv1a_64".to_owned(),

@@ -194,6 +194,13 @@ pub struct CoherenceStatistics {
     pub pool_bumps: u64,
 }
 
+/// The coherence state of a pool, and the hash that its keys go by there: what the parts of a node that touch one pool share.
+#[derive(Clone, Debug)]
+pub struct Tracking {
+    pub(crate) hasher: KeyHasher,
+    pub(crate) coherence: Arc<Coherence>,
+}
+
 /// The coherence state of one pool. Shared by everything on the node that touches the pool.
 #[derive(Debug)]
 pub struct Coherence {

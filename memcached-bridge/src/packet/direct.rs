@@ -4,6 +4,9 @@
 //! unharmed. But they may write, and their commands are not read here; so each of their frames voids what the pool
 //! has cached and closes its cache for a lease. A frame toward the server closes it before the write can be done, a
 //! frame from the server before its acknowledgement goes on.
+//!
+//! Except the node's own TCP connections, if it serves the pool over TCP as well: the proxy that uses them notes each write
+//! in the same epochs.
 
 use fabric::io::PacketBuf;
 use fabric::time::Nanos;

@@ -58,6 +58,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
                 self.counters.drop_forged_reply += 1;
                 Self::drop_slot(burst, slot);
             }
+            Network::Ipv4(ipv4) if self.is_tracked_connection(&headers, ipv4) => {}
             Network::Ipv4(_) | Network::Ipv6(_) if reaches_server && self.is_service(&headers) => {
                 self.direct(context.now());
             }
@@ -95,6 +96,13 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
             Transport::Fragment => true,
             Transport::Other => false,
         }
+    }
+
+    /// Whether a packet is of a TCP connection between the node itself and a server, whose writes the node notes elsewhere.
+    fn is_tracked_connection(&self, headers: &Headers, ipv4: &Ipv4) -> bool {
+        let node = self.pool().node.ip;
+        let own = ipv4.src == node || ipv4.dst == node;
+        self.pool().tracks_tcp && own && matches!(headers.transport, Transport::Tcp(_))
     }
 
     /// A request to the virtual address with IP options, or a fragment of one.

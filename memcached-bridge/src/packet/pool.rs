@@ -79,6 +79,8 @@ pub struct Pool {
     pub clients: Vec<Ipv4Net>,
     /// Bytes sent per byte received, at most, toward addresses off the allowlist.
     pub amplification_limit: f64,
+    /// Whether the node serves the pool over TCP, too, and notes there what its own connections to servers write.
+    pub tracks_tcp: bool,
     /// The hot-key cache; `None` switches it off, and with it all tracking of writes.
     pub cache: Option<CacheLimits>,
     /// How servers are watched.

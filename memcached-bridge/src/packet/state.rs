@@ -11,7 +11,7 @@ use fabric::packet::udp4::{IP_AND_UDP, Udp4};
 
 use super::counters::PoolCounters;
 use super::pool::Pool;
-use crate::coherence::{Coherence, CoherenceLimits, WriteId};
+use crate::coherence::{Coherence, CoherenceLimits, Tracking, WriteId};
 use crate::hashing::{MemberIndex, RingError};
 use crate::hot::{HotKey, HotTable, Hottest, KeyHasher};
 use crate::members::Members;
@@ -91,6 +91,11 @@ impl PoolState {
     /// Epochs and writes in flight.
     pub fn coherence(&self) -> &Arc<Coherence> {
         &self.coherence
+    }
+
+    /// What others on the node need to touch the pool, too.
+    pub fn tracking(&self) -> Tracking {
+        Tracking { hasher: self.hasher.clone(), coherence: Arc::clone(&self.coherence) }
     }
 
     /// Liveness of the servers, and the ring.

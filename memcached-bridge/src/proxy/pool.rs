@@ -8,7 +8,7 @@ use fabric::counters::Published;
 use fabric::time::Nanos;
 
 use super::counters::{ProxyCounters, RequestCounts};
-use crate::coherence::{Coherence, CoherenceLimits, WriteId};
+use crate::coherence::{Coherence, CoherenceLimits, Tracking, WriteId};
 use crate::hashing::{Distribution, KeyHash, Member, Ring, RingError};
 use crate::hot::KeyHasher;
 use crate::members::{MemberPool, Members};
@@ -84,8 +84,7 @@ impl MemberPool for Pool {
 #[derive(Debug)]
 pub struct SharedPool {
     pool: Pool,
-    hasher: KeyHasher,
-    coherence: Arc<Coherence>,
+    tracking: Tracking,
     members: Arc<Members>,
     threads: Vec<ThreadView>,
 }
@@ -114,7 +113,8 @@ impl SharedPool {
             // Nothing is tracked then.
             None => (limits.buckets, limits.in_flight) = (1, 1),
         }
-        Self::with(pool, threads, KeyHasher::new(seed), Coherence::new(limits))
+        let tracking = Tracking { hasher: KeyHasher::new(seed), coherence: Coherence::new(limits) };
+        Self::tracked(pool, threads, tracking)
     }
 
     /// The shared state of `pool`, which takes this one's place from `now` on; until `apart`, clients of both are served.
@@ -126,19 +126,19 @@ impl SharedPool {
         let threads = self.threads.len();
         let lease = |pool: &Pool| pool.cache.map(|cache| cache.lease);
         if lease(&pool).is_some() && lease(&pool) == lease(&self.pool) {
-            return Self::with(pool, threads, self.hasher.clone(), Arc::clone(&self.coherence));
+            return Self::tracked(pool, threads, self.tracking.clone());
         }
         let successor = Self::new(pool, threads, seed)?;
-        successor.coherence.close(now, apart);
+        successor.coherence().close(now, apart);
         Ok(successor)
     }
 
-    fn with(
-        pool: Pool,
-        threads: usize,
-        hasher: KeyHasher,
-        coherence: Arc<Coherence>,
-    ) -> Result<Arc<Self>, RingError> {
+    /// The shared state of `pool` for `threads` threads, whose writes void what others that share `tracking` have cached, and
+    /// theirs what it has. All go by one clock.
+    ///
+    /// # Errors
+    /// If no ring can be built over the pool's servers.
+    pub fn tracked(pool: Pool, threads: usize, tracking: Tracking) -> Result<Arc<Self>, RingError> {
         let view = |_| ThreadView {
             counters: Published::new::<ProxyCounters>(),
             requests: Arc::default(),
@@ -146,8 +146,7 @@ impl SharedPool {
         };
         Ok(Arc::new(Self {
             members: Members::new(&pool)?,
-            hasher,
-            coherence,
+            tracking,
             threads: (0..threads).map(view).collect(),
             pool,
         }))
@@ -160,7 +159,7 @@ impl SharedPool {
 
     /// Epochs and writes in flight.
     pub fn coherence(&self) -> &Arc<Coherence> {
-        &self.coherence
+        &self.tracking.coherence
     }
 
     /// Liveness of the servers, and the ring.
@@ -175,12 +174,12 @@ impl SharedPool {
 
     #[inline]
     pub(super) fn hash(&self, key: &[u8]) -> u64 {
-        self.hasher.hash(0, key)
+        self.tracking.hasher.hash(0, key)
     }
 
     /// The id of a write by its number, in a thread. No UDP request has an id of the same protocol.
     pub(super) fn write_id(&self, thread: u16, number: u64) -> WriteId {
         const PROTOCOL: u8 = 1;
-        self.coherence.write_id(IpAddr::V4(Ipv4Addr::UNSPECIFIED), thread, number, PROTOCOL)
+        self.coherence().write_id(IpAddr::V4(Ipv4Addr::UNSPECIFIED), thread, number, PROTOCOL)
     }
 }

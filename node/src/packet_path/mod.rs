@@ -13,6 +13,7 @@ mod settings;
 mod status;
 mod worker;
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,7 @@ use fabric_dpdk::{
     Clock, Eal, EalError, EalOptions, LcoreError, LcoreThread, Mbuf, Mempool, PoolConfig, PoolError,
     PortError, Ports, PortsConfig, WorkerIo, lcore,
 };
+use memcached_bridge::coherence::Tracking;
 use memcached_bridge::hashing::RingError;
 use memcached_bridge::packet::{MemcachedSwitch, PoolState};
 
@@ -147,6 +149,16 @@ impl PacketPath {
                 .map(|worker| (worker.core, worker.published.clone(), worker.activity.clone()))
                 .collect(),
         }
+    }
+
+    /// The time that its workers go by.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// By name of the pool, what others that touch it must share.
+    pub fn tracking(&self) -> HashMap<String, Tracking> {
+        self.pools.iter().map(|pool| (pool.pool().name.clone(), pool.tracking())).collect()
     }
 
     /// How many ports it switches, the host's included.

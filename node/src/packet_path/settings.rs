@@ -121,6 +121,7 @@ fn pool(config: &config::Pool, vip: Ipv4Addr, node: NodeAddress, upstream_port: 
         key_hash: config.hash,
         hash_tag: config.hash_tag,
         clients: config.clients.iter().filter_map(on_path).collect(),
+        tracks_tcp: config.tcp.is_some(),
         amplification_limit: config.amplification_limit,
         cache: config.cache.map(|capacity| CacheLimits {
             capacity_bytes: capacity.0 as usize,

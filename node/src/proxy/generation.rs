@@ -1,5 +1,6 @@
 //! What is served from a reload on, and what of it was served before.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,6 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use fabric::time::Nanos;
+use memcached_bridge::coherence::Tracking;
 use memcached_bridge::proxy::SharedPool;
 use memcached_bridge::proxy::pool::{CacheLimits, Deadlines, Pool, Probing, Server};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -42,6 +44,7 @@ pub(super) enum Listener {
 pub(super) fn next(
     config: &Config,
     before: &Pools,
+    tracking: &HashMap<String, Tracking>,
     threads: usize,
     now: Nanos,
 ) -> Result<(Pools, Vec<Generation>), StartError> {
@@ -50,7 +53,8 @@ pub(super) fn next(
     for pool in &config.pools {
         let Some(tcp) = &pool.tcp else { continue };
         let listen = listen(tcp, before, &mut listeners)?;
-        pools.push(open_pool(pool, tcp, listen, before, threads, now)?);
+        let opened = open_pool(pool, tcp, listen, before, tracking.get(&pool.name), threads, now);
+        pools.push(opened?);
     }
     let successors: Vec<Option<u16>> = before.iter().map(|old| successor(old, &pools)).collect();
     let pools: Pools = pools.into();
@@ -72,6 +76,7 @@ fn open_pool(
     tcp: &PoolTcp,
     listen: SocketAddr,
     before: &Pools,
+    tracking: Option<&Tracking>,
     threads: usize,
     now: Nanos,
 ) -> Result<Arc<OpenPool>, StartError> {
@@ -83,9 +88,10 @@ fn open_pool(
     // The standard library's random numbers, which it takes from the system.
     let seed = RandomState::new().hash_one(0);
     let settings = settings(pool, tcp);
-    let shared = match old {
-        Some(old) => old.shared.successor(settings, seed, now, now + APART),
-        None => SharedPool::new(settings, threads, seed),
+    let shared = match (old, tracking) {
+        (Some(old), _) => old.shared.successor(settings, seed, now, now + APART),
+        (None, Some(tracking)) => SharedPool::tracked(settings, threads, tracking.clone()),
+        (None, None) => SharedPool::new(settings, threads, seed),
     };
     Ok(Arc::new(OpenPool {
         config: pool.clone(),

@@ -18,19 +18,20 @@ mod sockets;
 mod status;
 mod thread;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
-use fabric::time::Nanos;
+use memcached_bridge::coherence::Tracking;
 use memcached_bridge::hashing::RingError;
 use memcached_bridge::proxy::SharedPool;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::config::{self, Config, PoolTcp};
 use crate::embedded::ListenError;
 use crate::status::Source;
@@ -78,10 +79,19 @@ impl Served {
     }
 }
 
+/// What pools over TCP share with the packet path.
+#[derive(Clone, Copy)]
+pub struct Shared<'a> {
+    /// The time.
+    pub clock: Clock,
+    /// By name of the pool: the writes that either sees.
+    pub tracking: &'a HashMap<String, Tracking>,
+}
+
 /// The pools that are served, until told to stop.
 pub struct Proxies {
     served: Arc<Served>,
-    clock: Instant,
+    clock: Clock,
     reloads: Vec<UnboundedSender<Generation>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -92,10 +102,15 @@ impl Proxies {
     ///
     /// # Errors
     /// [`StartError`]; nothing is served then.
-    pub fn start(config: &Config, draining: &watch::Receiver<bool>) -> Result<Option<Self>, StartError> {
+    pub fn start(
+        config: &Config,
+        shared: Shared<'_>,
+        draining: &watch::Receiver<bool>,
+    ) -> Result<Option<Self>, StartError> {
         let threads = config.proxy_threads;
-        let clock = Instant::now();
-        let (pools, generations) = generation::next(config, &Pools::default(), threads, Nanos(0))?;
+        let Shared { clock, tracking } = shared;
+        let (pools, generations) =
+            generation::next(config, &Pools::default(), tracking, threads, clock.now())?;
         if pools.is_empty() {
             return Ok(None);
         }
@@ -123,8 +138,10 @@ impl Proxies {
     /// # Errors
     /// [`StartError`]; everything stays as it is then.
     pub fn reload(&self, config: &Config) -> Result<(), StartError> {
-        let now = Nanos(u64::try_from(self.clock.elapsed().as_nanos()).unwrap_or(u64::MAX));
-        let (pools, generations) = generation::next(config, &self.served.pools(), self.reloads.len(), now)?;
+        // Pools that are on the packet path, too, change only with a restart: there is nothing new to share.
+        let (before, tracking) = (self.served.pools(), HashMap::new());
+        let (pools, generations) =
+            generation::next(config, &before, &tracking, self.reloads.len(), self.clock.now())?;
         for (reload, next) in self.reloads.iter().zip(generations) {
             // A thread that is gone has panicked, or the node drains.
             _ = reload.send(next);

@@ -10,7 +10,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fabric::time::Nanos;
 use memcached_bridge::members::Change;
@@ -26,6 +26,7 @@ use tokio::time::MissedTickBehavior;
 use super::generation::{APART, Generation, Listener};
 use super::sockets::{Sent, Sockets};
 use super::{OpenPool, Pools, backend, client};
+use crate::clock::Clock;
 use crate::run::GRACE;
 
 /// Bytes read from a server at a time; of what a client sends the proxy says how much it wants.
@@ -41,7 +42,7 @@ pub(super) fn run(
     index: u16,
     first: Generation,
     reloads: UnboundedReceiver<Generation>,
-    clock: Instant,
+    clock: Clock,
     draining: watch::Receiver<bool>,
     started: &mpsc::Sender<io::Result<()>>,
 ) {
@@ -134,7 +135,7 @@ pub(super) struct Moved {
 pub(super) struct Shell {
     pools: Pools,
     listeners: Vec<Rc<TcpListener>>,
-    clock: Instant,
+    clock: Clock,
     pub(super) proxy: RefCell<Proxy>,
     pub(super) sockets: RefCell<Sockets>,
     /// What is read goes through here.
@@ -154,7 +155,7 @@ pub(super) struct Shell {
 
 impl Shell {
     /// Serves `pools` on their `listeners` from now on.
-    fn start(index: u16, pools: Pools, listeners: Vec<Rc<TcpListener>>, clock: Instant) -> Rc<Self> {
+    fn start(index: u16, pools: Pools, listeners: Vec<Rc<TcpListener>>, clock: Clock) -> Rc<Self> {
         let shared = pools.iter().map(|pool| Arc::clone(&pool.shared)).collect();
         let seed = RandomState::new().hash_one(index);
         let shell = Rc::new(Self {
@@ -256,7 +257,7 @@ impl Shell {
     }
 
     pub(super) fn now(&self) -> Nanos {
-        Nanos(u64::try_from(self.clock.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        self.clock.now()
     }
 
     /// Wakes the flush, behind all tasks that are woken already.

@@ -82,6 +82,7 @@ pub(super) fn pool(servers: usize, cache: bool) -> Pool {
         key_hash: KeyHash::Fnv1a64,
         hash_tag: None,
         clients: vec!["10.0.0.0/24".parse().unwrap()],
+        tracks_tcp: false,
         amplification_limit: 3.0,
         cache: cache.then_some(CacheLimits { capacity_bytes: 1 << 20, lease: LEASE, hot_threshold: 2 }),
         probing: Probing { interval: Duration::from_secs(3600), failures: 3, auto_eject: true },

@@ -156,6 +156,7 @@ fn pool(scenario: &Scenario) -> Pool {
         key_hash: KeyHash::Fnv1a64,
         hash_tag: None,
         clients: vec!["10.77.0.0/24".parse().expect("a network")],
+        tracks_tcp: false,
         amplification_limit: 3.0,
         cache: scenario.mode.hot_threshold().map(|hot_threshold| CacheLimits {
             capacity_bytes: 16 << 20,
