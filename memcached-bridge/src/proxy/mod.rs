@@ -89,6 +89,8 @@ mod stats;
 mod upload;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! The proxy over memory: embedded servers behind it, no sockets, no clock.
 
+mod cached;
 mod failing;
 mod flow;
 mod handover;
-mod rig;
+pub(super) mod rig;
 mod text;

@@ -66,6 +66,8 @@ pub(crate) struct Rig {
     pub(crate) refusing: Vec<usize>,
     /// Servers that read, and answer nothing.
     pub(crate) silent: Vec<usize>,
+    /// Connections that their servers do not read.
+    pub(crate) deaf_connections: Vec<BackendId>,
     /// Bytes that move at a time.
     pub(crate) step: usize,
     pub(crate) now: Nanos,
@@ -111,6 +113,7 @@ impl Rig {
             changes: Vec::new(),
             refusing: Vec::new(),
             silent: Vec::new(),
+            deaf_connections: Vec::new(),
             step: usize::MAX,
             now: Nanos(1_000_000_000),
             connected: vec![0; count],
@@ -200,9 +203,7 @@ impl Rig {
 
     /// Ends all connections to a server, and forgets what was on its way.
     pub(crate) fn reset(&mut self, server: usize) {
-        let ended: Vec<BackendId> =
-            self.connections.iter().filter(|(_, to)| to.at == server).map(|(id, _)| *id).collect();
-        for id in ended {
+        for id in self.connections_of(server) {
             self.connections.remove(&id);
             self.proxy.backend_closed(id, self.now, &mut self.taken);
         }
@@ -213,9 +214,13 @@ impl Rig {
         self.connections.clear();
     }
 
+    pub(crate) fn connections_of(&self, server: usize) -> Vec<BackendId> {
+        self.connections.iter().filter(|(_, to)| to.at == server).map(|(id, _)| *id).collect()
+    }
+
     /// Connections that are open to a server.
     pub(crate) fn open_connections(&self, server: usize) -> usize {
-        self.connections.values().filter(|to| to.at == server).count()
+        self.connections_of(server).len()
     }
 
     pub(crate) fn act(&mut self) -> bool {
@@ -280,7 +285,7 @@ impl Rig {
         for id in ids {
             let wants = self.proxy.backend_wants(id);
             let Some(connection) = self.connections.get_mut(&id) else { continue };
-            if self.silent.contains(&connection.at) {
+            if self.silent.contains(&connection.at) || self.deaf_connections.contains(&id) {
                 continue;
             }
             let len = connection.arriving.len().min(self.step);
