@@ -1,4 +1,4 @@
-//! What the node's admin server says, asked from inside the switch's namespace.
+//! What the node's admin server says, asked from inside a host of the rack or from here.
 
 use crate::rack::Host;
 use crate::{RackError, wait};
@@ -8,14 +8,19 @@ use std::time::Duration;
 /// A client of one admin server.
 #[derive(Clone, Debug)]
 pub struct AdminClient {
-    host: Host,
+    host: Option<Host>,
     address: SocketAddrV4,
 }
 
 impl AdminClient {
     /// A client that asks `address` from inside `host`.
     pub fn new(host: Host, address: SocketAddrV4) -> Self {
-        Self { host, address }
+        Self { host: Some(host), address }
+    }
+
+    /// A client that asks `address` from the namespace of the caller.
+    pub fn here(address: SocketAddrV4) -> Self {
+        Self { host: None, address }
     }
 
     /// The body at `path`.
@@ -24,10 +29,11 @@ impl AdminClient {
     /// [`RackError::Admin`] if the server does not answer with a success.
     pub fn get(&self, path: &str) -> Result<String, RackError> {
         let url = format!("http://{}{path}", self.address);
-        let body = self.host.run(|| {
+        let fetch = || {
             let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build();
             ureq::Agent::new_with_config(config).get(&url).call()?.body_mut().read_to_string()
-        });
+        };
+        let body = self.host.as_ref().map_or_else(fetch, |host| host.run(fetch));
         body.map_err(|error| RackError::Admin { path: path.to_owned(), reason: error.to_string() })
     }
 

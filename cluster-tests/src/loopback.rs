@@ -1,7 +1,7 @@
 //! Programs that serve on the loopback interface, without namespaces and without root.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -16,7 +16,11 @@ const START_DEADLINE: Duration = Duration::from_secs(10);
 /// thread that started it ends.
 #[derive(Debug)]
 pub struct Service {
+    name: String,
+    directory: PathBuf,
     address: SocketAddrV4,
+    program: PathBuf,
+    arguments: Vec<String>,
     process: Process,
 }
 
@@ -33,13 +37,10 @@ impl Service {
         program: &Path,
         arguments: &[&str],
     ) -> Result<Self, RackError> {
-        let mut command = Command::new(find_program("setpriv")?);
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(arguments);
-        let mut process = Process::start(name, directory, &mut command)?;
-        process.wait_ready("a connection", START_DEADLINE, |_| {
-            TcpStream::connect_timeout(&address.into(), Duration::from_millis(100)).is_ok()
-        })?;
-        Ok(Self { address, process })
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let process = start(name, directory, address, program, &arguments)?;
+        let (directory, program) = (directory.to_owned(), program.to_owned());
+        Ok(Self { name: name.to_owned(), directory, address, program, arguments, process })
     }
 
     /// An empty memcached of one thread, 1 GiB and at most 4096 connections.
@@ -47,11 +48,51 @@ impl Service {
     /// # Errors
     /// As [`start`](Service::start).
     pub fn memcached(name: &str, directory: &Path) -> Result<Self, RackError> {
+        Self::memcached_with(name, directory, &[])
+    }
+
+    /// The same with `more` arguments.
+    ///
+    /// # Errors
+    /// As [`start`](Service::start).
+    pub fn memcached_with(name: &str, directory: &Path, more: &[&str]) -> Result<Self, RackError> {
         let address = free_address()?;
         let port = address.port().to_string();
         // Another user than root would lose the signal of its parent's death.
         let arguments = ["-u", "root", "-l", "127.0.0.1", "-p", &port, "-t", "1", "-m", "1024", "-c", "4096"];
-        Self::start(name, directory, address, &find_program("memcached")?, &arguments)
+        Self::start(name, directory, address, &find_program("memcached")?, &[&arguments, more].concat())
+    }
+
+    /// Kills it (SIGKILL) and waits for its end.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again on the same address after it was killed, and waits until it accepts a connection.
+    ///
+    /// # Errors
+    /// As [`start`](Service::start).
+    pub fn restart(&mut self) -> Result<(), RackError> {
+        self.process = start(&self.name, &self.directory, self.address, &self.program, &self.arguments)?;
+        Ok(())
+    }
+
+    /// Stops it from running (SIGSTOP); its sockets go on collecting. Returns when it has stopped.
+    ///
+    /// # Errors
+    /// [`RackError::Timeout`] if it does not stop.
+    pub fn pause(&mut self) -> Result<(), RackError> {
+        self.process.pause()
+    }
+
+    /// Lets it run on after a [`pause`](Service::pause) (SIGCONT).
+    pub fn resume(&mut self) {
+        self.process.resume();
+    }
+
+    /// The end of its log.
+    pub fn log_tail(&self) -> String {
+        self.process.log_tail()
     }
 
     /// Where it listens.
@@ -75,6 +116,22 @@ impl Service {
         let stats = String::from_utf8_lossy(&stats);
         Ok(stats.lines().find_map(|line| line.strip_prefix(&prefix)?.trim().parse().ok()))
     }
+}
+
+fn start(
+    name: &str,
+    directory: &Path,
+    address: SocketAddrV4,
+    program: &Path,
+    arguments: &[String],
+) -> Result<Process, RackError> {
+    let mut command = Command::new(find_program("setpriv")?);
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(arguments);
+    let mut process = Process::start(name, directory, &mut command)?;
+    process.wait_ready("a connection", START_DEADLINE, |_| {
+        TcpStream::connect_timeout(&address.into(), Duration::from_millis(100)).is_ok()
+    })?;
+    Ok(process)
 }
 
 /// An address of the loopback interface that nobody listens on now, and that no other call in this process gives.
@@ -112,6 +169,26 @@ mod tests {
         let address = server.address();
         drop(server);
         assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn a_server_comes_back_empty_where_it_was() {
+        let scratch = Scratch::new("comes-back").unwrap();
+        let mut server = Service::memcached("mc1", scratch.path()).unwrap();
+        let ask = |request: &[u8]| {
+            TcpClient::connect(server.address())
+                .unwrap()
+                .ask(request, |reply| reply.ends_with(b"\r\n"))
+                .unwrap()
+        };
+        assert_eq!(ask(b"set a 0 0 1\r\n1\r\n"), b"STORED\r\n");
+        server.kill();
+        server.restart().unwrap();
+        let mut client = TcpClient::connect(server.address()).unwrap();
+        server.pause().unwrap();
+        assert!(client.ask(b"get a\r\n", |reply| !reply.is_empty()).is_err(), "paused");
+        server.resume();
+        assert_eq!(client.ask(b"", |reply| reply.ends_with(b"END\r\n")).unwrap(), b"END\r\n");
     }
 
     #[test]

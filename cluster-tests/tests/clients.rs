@@ -1,4 +1,5 @@
-//! Clients that people use, unchanged: the scripts of `clients`, against memcached itself and against the node.
+//! Clients that people use, unchanged: the scripts of `clients`, against memcached itself, the node's embedded store, and
+//! a pool of two servers behind the node.
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use cluster_tests::RackError;
 use cluster_tests::loopback::{Service, free_address};
+use cluster_tests::proxied::Proxied;
 use cluster_tests::rack::{Process, find_program, smartswitch_binary};
 use cluster_tests::scratch::Scratch;
 
@@ -103,13 +105,20 @@ fn pymemcache() {
     serves(&PYTHON, "text");
 }
 
-/// Runs the client against memcached, which shows that the script is right, and against the node.
+/// Runs the client against memcached, which shows that the script is right, and against the node in both its roles.
 fn serves(client: &Client, protocol: &str) {
-    let scratch = Scratch::new(&format!("clients-{}-{protocol}", client.script.replace('/', "-"))).unwrap();
+    let name = format!("clients-{}-{protocol}", client.script.replace('/', "-"));
+    let scratch = Scratch::new(&name).unwrap();
     let memcached = Service::memcached("memcached", scratch.path()).unwrap();
     client.run("memcached", &memcached, protocol, scratch.path());
     let embedded = embedded(scratch.path()).unwrap();
     client.run("the embedded node", &embedded, protocol, scratch.path());
+    // Every key that is read twice is hot.
+    let pool = Proxied::start(&format!("{name}-pool"), 2, |pool| pool.hot_threshold = Some(2)).unwrap();
+    client.run("a pool of two servers", &pool.node, protocol, scratch.path());
+    for server in &pool.servers {
+        assert!(server.stat("cmd_set").unwrap() > Some(0), "a server was not asked: {}", server.address());
+    }
 }
 
 /// A node with its embedded store.

@@ -11,6 +11,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("bridge", "iproute2"),
     ("ethtool", "ethtool"),
     ("memcached", "memcached"),
+    ("memccapable", "libmemcached-tools"),
     ("setpriv", "util-linux"),
     ("nutcracker", "nutcracker"),
     ("tcpdump", "tcpdump"),

@@ -8,6 +8,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+/// How long a process may take to stop.
+const PAUSE_DEADLINE: Duration = Duration::from_secs(5);
+
 /// A running child. Its output goes to two files, `<name>.out` and `<name>.err`.
 #[derive(Debug)]
 pub struct Process {
@@ -121,6 +124,21 @@ impl Process {
         }
     }
 
+    /// Stops it from running (SIGSTOP); its sockets go on collecting. Returns when it has stopped.
+    ///
+    /// # Errors
+    /// [`RackError::Timeout`] if it does not stop.
+    pub fn pause(&mut self) -> Result<(), RackError> {
+        self.signal(Signal::SIGSTOP);
+        let id = self.id();
+        wait::until_true(format!("{} to stop", self.name), PAUSE_DEADLINE, || is_stopped(id))
+    }
+
+    /// Lets it run on after a [`pause`](Process::pause) (SIGCONT).
+    pub fn resume(&mut self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     /// Kills it (SIGKILL) and waits for its end.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -136,4 +154,13 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// `T` in the process's state (proc(5)): every thread of it has stopped.
+fn is_stopped(id: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{id}/task")) else { return false };
+    threads.flatten().all(|thread| {
+        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:\tT"))
+    })
 }

@@ -2,15 +2,14 @@
 
 use super::host::Host;
 use super::process::Process;
+use crate::RackError;
 use crate::memcached::values;
-use crate::{RackError, wait};
-use nix::sys::signal::Signal;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long a server may take to start or to stop.
+/// How long a server may take to start.
 const SERVER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Keys asked for in one command.
@@ -63,17 +62,13 @@ impl Server {
     /// # Errors
     /// [`RackError::Timeout`] if it does not stop.
     pub fn pause(&self) -> Result<(), RackError> {
-        let mut guard = self.process();
-        let Some(process) = guard.as_mut() else { return Ok(()) };
-        process.signal(Signal::SIGSTOP);
-        let id = process.id();
-        wait::until_true(format!("{} to stop", self.host.name), SERVER_DEADLINE, || is_stopped(id))
+        self.process().as_mut().map_or(Ok(()), Process::pause)
     }
 
     /// Lets a paused memcached run on (SIGCONT).
     pub fn resume(&self) {
         if let Some(process) = self.process().as_mut() {
-            process.signal(Signal::SIGCONT);
+            process.resume();
         }
     }
 
@@ -128,15 +123,6 @@ impl Server {
     fn process(&self) -> MutexGuard<'_, Option<Process>> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// `T` in the process's state (proc(5)): every thread of it has stopped.
-fn is_stopped(id: u32) -> bool {
-    let Ok(threads) = std::fs::read_dir(format!("/proc/{id}/task")) else { return false };
-    threads.flatten().all(|thread| {
-        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
-        status.lines().any(|line| line.starts_with("State:\tT"))
-    })
 }
 
 fn answers(address: SocketAddrV4) -> bool {
