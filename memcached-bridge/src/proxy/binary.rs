@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::in_flight::Tag;
 use crate::protocol::ProtocolError;
-use crate::protocol::binary::{Header, MAGIC_RESPONSE};
+use crate::protocol::binary::{Header, MAGIC_RESPONSE, Status};
 
 /// The status of a request that no server answered.
 const TEMPORARY_FAILURE: u16 = 0x86;
@@ -34,7 +34,7 @@ pub(super) fn failure(tag: Tag, failure: Failure) -> Vec<u8> {
 
 /// Appends the reply to `request`, which is none. Nothing if it has not even a header.
 pub(super) fn push_error(out: &mut Vec<u8>, request: &[u8], error: ProtocolError) {
-    let (Some(header), Some(status)) = (Header::parse(request), error.status()) else { return };
+    let (Some(header), Some(status)) = (Header::parse(request), Status::of(error)) else { return };
     let tag = Tag { opcode: header.opcode, opaque: header.opaque };
-    push_reply(out, tag, status, b"", error.to_string().as_bytes());
+    push_reply(out, tag, status.code(), b"", status.text().as_bytes());
 }

@@ -5,7 +5,8 @@ use super::failure::Failure;
 use super::in_flight::{Place, Tag};
 use super::quiet::Quiet;
 use super::{Action, MAX_HELD_VALUE, MAX_PIPELINE, MAX_UNSENT, Outcome, Proxy};
-use crate::protocol::{Class, Dialect, Head, Invalid, Protocol, Request, Verb, render};
+use crate::protocol::{Class, Dialect, Head, Invalid, Protocol, ProtocolError, Request, Verb, ascii, render};
+use crate::session::is_http;
 
 /// A request that has arrived.
 #[derive(Clone, Copy)]
@@ -162,19 +163,23 @@ impl Proxy {
             0 => Reading::Requests,
             swallow => Reading::Swallow(swallow),
         };
+        let http = protocol == Protocol::Text
+            && invalid.error == ProtocolError::UnknownCommand
+            && is_http(ascii::line_of(rest));
+        let last = http || invalid.is_fatal();
         let counters = &mut self.pools[usize::from(client.pool)].counters;
         counters.refused_invalid += 1;
-        counters.cut_invalid += u64::from(invalid.is_fatal());
+        counters.cut_invalid += u64::from(last);
         let place = client.ask();
         let mut reply = self.commons.spares.take();
         match protocol {
-            _ if invalid.quiet => {}
+            _ if invalid.quiet || http => {}
             Protocol::Text => render::error(&mut reply, invalid.error),
             Protocol::Binary => super::binary::push_error(&mut reply, rest, invalid.error),
         }
         self.reply(id, place, &reply, sink);
         self.commons.spares.put(reply);
-        if invalid.is_fatal() {
+        if last {
             self.end_client(id);
         }
         invalid.consumed

@@ -30,6 +30,12 @@ pub(super) enum Answer {
     Unknown,
 }
 
+/// Whether a browser or a proxy speaks HTTP in `line`, which is no command of the protocol: nothing behind it may be read
+/// as one.
+pub(crate) fn is_http(line: &[u8]) -> bool {
+    answer(line) == Answer::Close
+}
+
 /// The answer to `line`, which comes without its end.
 pub(super) fn answer(line: &[u8]) -> Answer {
     let tokens: Vec<&[u8]> =

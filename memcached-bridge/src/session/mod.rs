@@ -42,6 +42,8 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use admin::is_http;
+
 use crate::protocol::{DataBlock, Key, Protocol, Request, Verb};
 use crate::store::{Now, Store};
 use credentials::Credentials;

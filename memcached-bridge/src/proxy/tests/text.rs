@@ -132,6 +132,24 @@ fn what_is_no_request_is_refused_as_memcached_refuses_it() {
 }
 
 #[test]
+fn what_speaks_http_is_not_read_on() {
+    let mut rig = Rig::new(2);
+    let client = rig.open();
+    assert_eq!(rig.ask(client, "mn\r\nPOST / HTTP/1.1\r\nflush_all\r\n"), "MN\r\n");
+    assert_eq!(rig.closed, [client]);
+}
+
+#[test]
+fn an_unknown_opcode_is_told_in_memcacheds_words() {
+    let mut rig = Rig::new(1);
+    let client = rig.open();
+    let mut header = [0; 24];
+    (header[0], header[1]) = (0x80, 0x42);
+    let reply = rig.ask(client, header);
+    assert!(reply.ends_with("Unknown command"), "{reply:?}");
+}
+
+#[test]
 fn quit_and_the_end_of_the_stream_close_when_all_is_answered() {
     let mut rig = Rig::new(2);
     let (one, other) = (rig.open(), rig.open());
