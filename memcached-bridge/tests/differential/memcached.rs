@@ -1,11 +1,10 @@
 //! The real one, on a port of its own.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::pieces;
+use super::streams::DETERMINISTIC;
 
 const MEMCACHED: &str = "/usr/bin/memcached";
 
@@ -24,8 +23,7 @@ impl Memcached {
         );
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let process = Command::new(MEMCACHED)
-            // Its background threads hold items now and then, and an item that is held is not counted in place.
-            .args(["-W", "-X", "-o", "no_lru_maintainer,no_lru_crawler,no_slab_reassign"])
+            .args(DETERMINISTIC)
             .args([
                 "-u",
                 "nobody",
@@ -50,30 +48,9 @@ impl Memcached {
         server
     }
 
-    /// The whole reply to `input`, sent in pieces on a connection of its own: up to `last`, or to the end of the
-    /// connection.
-    pub fn converse(&self, input: &[u8], cuts: &[usize], last: &'static [u8]) -> Vec<u8> {
-        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        connection.set_nodelay(true).unwrap();
-        connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let mut reader = connection.try_clone().unwrap();
-        let reading = std::thread::spawn(move || {
-            let (mut reply, mut piece) = (Vec::new(), vec![0; 65536]);
-            // A connection that memcached closes with input unread ends in a reset.
-            while let Ok(len @ 1..) = reader.read(&mut piece) {
-                reply.extend_from_slice(&piece[..len]);
-                if reply.ends_with(last) {
-                    break;
-                }
-            }
-            reply
-        });
-        for piece in pieces(input, cuts) {
-            if connection.write_all(piece).is_err() {
-                break;
-            }
-        }
-        reading.join().unwrap()
+    /// Of TCP.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 }
 

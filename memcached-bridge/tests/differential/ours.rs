@@ -3,7 +3,7 @@
 use memcached_bridge::session::{Needs, Server, Session};
 use memcached_bridge::store::Now;
 
-use super::pieces;
+use super::streams::pieces;
 
 /// The whole reply to `input`, handed over in pieces.
 pub fn converse(server: &Server, now: Now, input: &[u8], cuts: &[usize]) -> Vec<u8> {

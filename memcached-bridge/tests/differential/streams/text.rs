@@ -110,6 +110,8 @@ const ADMINISTRATION: &[&str] = &[
 pub struct Generator<'a> {
     pub random: &'a mut Random,
     pub unix: u64,
+    /// Whether some commands administer the server.
+    pub administers: bool,
 }
 
 impl Generator<'_> {
@@ -205,7 +207,7 @@ impl Generator<'_> {
                 self.line(out, line);
             }
             14 => {
-                let junk = if self.random.one_in(3) { ADMINISTRATION } else { JUNK };
+                let junk = if self.administers && self.random.one_in(3) { ADMINISTRATION } else { JUNK };
                 let line = self.random.pick(junk);
                 self.line(out, line);
             }
