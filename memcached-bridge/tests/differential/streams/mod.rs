@@ -53,17 +53,22 @@ pub fn converse(server: SocketAddr, input: &[u8], cuts: &[usize], last: &'static
 
 /// Panics with both replies to `input`, the `number`th, if they differ.
 pub fn same(input: &[u8], expected: &[u8], reply: &[u8], number: usize) {
+    difference(input, expected, reply, number).unwrap_or_else(|difference| panic!("{difference}"));
+}
+
+/// Both replies to `input`, the `number`th, if they differ.
+pub fn difference(input: &[u8], expected: &[u8], reply: &[u8], number: usize) -> Result<(), String> {
     if reply == expected {
-        return;
+        return Ok(());
     }
     let at = reply.iter().zip(expected).take_while(|(ours, theirs)| ours == theirs).count();
     let around = |bytes: &[u8]| shown(&bytes[at.saturating_sub(200)..bytes.len().min(at + 200)]);
-    panic!(
+    Err(format!(
         "number {number}, byte {at} of the reply\n--- commands\n{}\n--- memcached\n{}\n--- ours\n{}",
         shown(input),
         around(expected),
         around(reply),
-    );
+    ))
 }
 
 pub fn pieces<'a>(input: &'a [u8], cuts: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
