@@ -10,7 +10,7 @@ pub struct HotKey {
     /// Hits since it was first installed.
     pub hits: u32,
     /// Bytes of its value.
-    pub value_len: u16,
+    pub value_len: u32,
 }
 
 /// The hottest keys found so far on a walk through a table; see
@@ -40,7 +40,7 @@ impl Hottest {
         &self.keys
     }
 
-    pub(super) fn offer(&mut self, hits: u32, value_len: u16, key: &[u8]) {
+    pub(super) fn offer(&mut self, hits: u32, value_len: u32, key: &[u8]) {
         let Ok(key) = ArrayVec::try_from(key) else { return };
         let offered = HotKey { key, hits, value_len };
         if self.keys.len() < self.wanted {

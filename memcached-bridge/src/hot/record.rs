@@ -11,6 +11,8 @@ pub(super) const HEADER: usize = 80;
 const END: &[u8] = b"END\r\n";
 const VALUE: &[u8] = b"VALUE ";
 const LINE_END: &[u8] = b"\r\n";
+/// Bytes of a reply that are neither its first line nor its value.
+const AROUND_VALUE: usize = 2 * LINE_END.len() + END.len();
 const MAX_KEY: usize = 250;
 
 /// The greatest frequency: two bits, as in S3-FIFO.
@@ -48,23 +50,24 @@ pub(super) struct Shape {
     flags: Decimal,
     length: Decimal,
     line: u16,
-    reply: u16,
+    reply: u32,
 }
 
 impl Shape {
-    /// `None` if the key is none, or the reply longer than a datagram can be.
+    /// `None` if the key is none, or the record longer than 1 MiB.
     pub(super) fn of(item: &Item<'_>) -> Option<Shape> {
         if item.key.is_empty() || item.key.len() > MAX_KEY {
             return None;
         }
         let (flags, length) = (Decimal::of(u64::from(item.flags)), Decimal::of(item.value.len() as u64));
         let line = VALUE.len() + item.key.len() + 1 + flags.bytes().len() + 1 + length.bytes().len();
-        let reply = line + 2 * LINE_END.len() + item.value.len() + END.len();
-        Some(Shape { flags, length, line: line as u16, reply: u16::try_from(reply).ok()? })
+        let reply = line + AROUND_VALUE + item.value.len();
+        let fits = (HEADER + reply).div_ceil(UNIT) <= usize::from(u16::MAX);
+        fits.then_some(Shape { flags, length, line: line as u16, reply: reply as u32 })
     }
 
     pub(super) fn units(&self) -> usize {
-        (HEADER + usize::from(self.reply)).div_ceil(UNIT)
+        (HEADER + self.reply as usize).div_ceil(UNIT)
     }
 }
 
@@ -80,8 +83,7 @@ pub(super) struct Header {
     pub(super) hits: u32,
     pub(super) flags: u32,
     pub(super) units: u16,
-    pub(super) reply_len: u16,
-    pub(super) value_len: u16,
+    pub(super) reply_len: u32,
     pub(super) line_len: u16,
     get_sum: u16,
     line_sum: u16,
@@ -127,8 +129,7 @@ impl Header {
             hits: u32_at(bytes, HITS_AT),
             flags: u32_at(bytes, 60),
             units: u16_at(bytes, 64),
-            reply_len: u16_at(bytes, 66),
-            value_len: u16_at(bytes, 68),
+            reply_len: u32_at(bytes, 66),
             line_len: u16_at(bytes, 70),
             get_sum: u16_at(bytes, 72),
             line_sum: u16_at(bytes, 74),
@@ -153,20 +154,22 @@ impl Header {
         }
         bytes[HITS_AT..60].copy_from_slice(&self.hits.to_le_bytes());
         bytes[60..64].copy_from_slice(&self.flags.to_le_bytes());
-        let halves = [
-            self.units,
-            self.reply_len,
-            self.value_len,
-            self.line_len,
-            self.get_sum,
-            self.line_sum,
-            self.value_sum,
-        ];
-        for (at, half) in bytes[64..78].chunks_exact_mut(2).zip(halves) {
+        bytes[64..66].copy_from_slice(&self.units.to_le_bytes());
+        bytes[66..70].copy_from_slice(&self.reply_len.to_le_bytes());
+        let halves = [self.line_len, self.get_sum, self.line_sum, self.value_sum];
+        for (at, half) in bytes[70..78].chunks_exact_mut(2).zip(halves) {
             at.copy_from_slice(&half.to_le_bytes());
         }
         bytes[78] = self.key_len;
         bytes[FREQUENCY_AT] = self.frequency;
+    }
+}
+
+impl Header {
+    /// Bytes of the value: what the reply has besides its line, the ends of lines and `END`.
+    #[inline]
+    pub(super) fn value_len(&self) -> usize {
+        self.reply_len as usize - usize::from(self.line_len) - AROUND_VALUE
     }
 }
 
@@ -195,7 +198,7 @@ pub(super) fn key(reply: &[u8], key_len: u8) -> &[u8] {
 /// Renders the record of `item` into `record`, which has room for its shape.
 pub(super) fn render(record: &mut [u8], hash: u64, item: &Item<'_>, shape: &Shape, usage: Usage) {
     let (head, body) = record.split_at_mut(HEADER);
-    let reply = &mut body[..usize::from(shape.reply)];
+    let reply = &mut body[..shape.reply as usize];
     let line_len = usize::from(shape.line);
     write_parts(
         reply,
@@ -223,7 +226,6 @@ pub(super) fn render(record: &mut [u8], hash: u64, item: &Item<'_>, shape: &Shap
         flags: item.flags,
         units: shape.units() as u16,
         reply_len: shape.reply,
-        value_len: item.value.len() as u16,
         line_len: shape.line,
         get_sum: Sum::of(reply).value(),
         line_sum: Sum::of(&reply[..line_len]).value(),
@@ -354,7 +356,7 @@ impl<'a> Hit<'a> {
     /// The checksum of the value's bytes alone.
     pub fn value_sum(&self) -> Sum {
         let header = Header::read(self.header);
-        Sum::of_run(header.value_sum, usize::from(header.value_len))
+        Sum::of_run(header.value_sum, header.value_len())
     }
 
     /// The key.
@@ -366,7 +368,7 @@ impl<'a> Hit<'a> {
     pub fn value(&self) -> &'a [u8] {
         let header = Header::read(self.header);
         let start = usize::from(header.line_len) + LINE_END.len();
-        &self.reply[start..start + usize::from(header.value_len)]
+        &self.reply[start..start + header.value_len()]
     }
 
     /// The flags clients stored with it.

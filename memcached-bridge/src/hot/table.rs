@@ -24,7 +24,7 @@ pub enum Inserted {
     New,
     /// In place of an older value of the key.
     Replaced,
-    /// Refused, as larger than a datagram or than the small ring, or without a valid key. What was there of the key is gone.
+    /// Refused, as larger than 1 MiB or than the small ring, or without a valid key. What was there of the key is gone.
     TooLarge,
 }
 
@@ -45,7 +45,7 @@ pub struct TableStatistics {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guess(u32);
 
-/// A cache of values of at most one datagram. For one worker; allocates only when made.
+/// A cache of values of at most 1 MiB. For one worker; allocates only when made.
 ///
 /// Eviction is S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023) over
 /// two rings of bytes in one arena: new records go to the small ring; at its tail those that were hit move to the main
@@ -154,7 +154,7 @@ impl HotTable {
     fn hit(&mut self, position: usize) -> Option<Hit<'_>> {
         let (header, body) = self.arena[position * UNIT..].split_first_chunk_mut::<HEADER>()?;
         record::touch(header);
-        let reply_len = usize::from(Header::read(header).reply_len);
+        let reply_len = Header::read(header).reply_len as usize;
         Some(Hit::new(header, &body[..reply_len]))
     }
 
@@ -219,7 +219,7 @@ impl HotTable {
             for position in self.index.positions(bucket) {
                 let header = header_at(&self.arena, position);
                 let reply = &self.arena[position * UNIT + HEADER..];
-                top.offer(header.hits, header.value_len, record::key(reply, header.key_len));
+                top.offer(header.hits, header.value_len() as u32, record::key(reply, header.key_len));
             }
         }
         top.next_bucket = end;

@@ -23,7 +23,7 @@ use crate::protocol::{Class, Dialect, Keys, MAX_KEY_LEN, MetaFlags, Protocol, Ve
 type KeyBytes = arrayvec::ArrayVec<u8, MAX_KEY_LEN>;
 
 /// The longest reply to a fill that is kept, in bytes: the hot table takes no larger ones.
-const MAX_FILL: usize = 66 << 10;
+const MAX_FILL: usize = 1 << 20;
 /// Keys that one request may make the node ask for.
 const MAX_WANTED: usize = 64;
 
