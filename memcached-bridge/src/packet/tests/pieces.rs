@@ -2,6 +2,7 @@
 
 use fabric::packet::MacAddr;
 use fabric::packet::udp4::Udp4Spec;
+use proptest::prelude::*;
 
 use super::rig::*;
 use crate::protocol::udp::Frame;
@@ -126,4 +127,32 @@ fn what_comes_from_the_virtual_address_by_another_port_passes() {
     let frame = with_options(&reply_from(IMPOSTOR, 53));
     rig.arrive(server_port(0), &frame);
     assert_eq!(rig.sent_raw(CLIENTS), [frame]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever becomes of the bytes of such packets, nothing panics, and every packet goes back to the pool.
+    #[test]
+    fn odd_packets_with_any_bytes_changed_are_survived(
+        edits in prop::collection::vec((0_usize..100, any::<u8>()), 0..8),
+        keep in 0_usize..120,
+    ) {
+        let mut rig = Rig::new(1, true);
+        let mut frames = odd_forms(&request(CLIENT, Frame::single(3), SET.as_bytes()));
+        frames.extend(odd_forms(&reply_from(IMPOSTOR, SERVICE)));
+        for mut frame in frames {
+            for (at, value) in &edits {
+                let len = frame.len();
+                frame[at % len] = *value;
+            }
+            frame.truncate(keep.max(14));
+            rig.arrive(server_port(0), &frame);
+        }
+        rig.pass(std::time::Duration::from_secs(2));
+        for port in 0..2 {
+            rig.sent_raw(fabric::io::PortId(port));
+        }
+        prop_assert_eq!(rig.worker.io().pool().in_use(), 0);
+    }
 }
