@@ -5,7 +5,7 @@
 
 mod support;
 
-use cluster_tests::linearizability::{Workload, check};
+use cluster_tests::linearizability::{Route, Workload, check};
 use cluster_tests::memcached::Encoding;
 use cluster_tests::rack::{Driver, MEMCACHED_PORT, Rack};
 use cluster_tests::random::Random;
@@ -13,18 +13,10 @@ use std::net::SocketAddrV4;
 use std::ops::Range;
 use std::thread;
 use std::time::Duration;
-use support::{pause_for, smart};
+use support::{pause_for, seeds, smart};
 
 /// Shorter than a paused server's pause, so that leases end while it is away.
 const LEASE_MS: u64 = 100;
-
-fn seeds(default: u64) -> Range<u64> {
-    let Ok(asked) = std::env::var("SEEDS") else { return 1..default + 1 };
-    match asked.split_once("..") {
-        Some((from, to)) => from.parse().unwrap()..to.parse().unwrap(),
-        None => 1..asked.parse::<u64>().unwrap() + 1,
-    }
-}
 
 fn hot_rack(driver: Driver, server_threads: u16) -> Rack {
     smart(driver, 2)
@@ -46,17 +38,19 @@ fn workload(rack: &Rack, seed: u64) -> Workload {
         keys: 4,
         write_one_in: 5,
         patience: Duration::from_millis(150),
+        rest: Duration::ZERO,
+        expiring_one_in: 0,
+        flush_one_in: 0,
         encodings: vec![Encoding::Text, Encoding::Text, Encoding::Meta, Encoding::Binary],
-        to: rack.vip(),
-        tcp: None,
+        routes: vec![Route::Udp(rack.vip())],
     }
 }
 
 /// Runs `seed` with `meanwhile` beside it; returns how many requests the node answered itself.
-fn run(rack: &Rack, workload: &Workload, meanwhile: impl FnOnce() + Send) -> f64 {
+fn run(rack: &Rack, workload: &Workload, meanwhile: impl FnOnce()) -> f64 {
     let hits = || rack.admin().metrics().unwrap().sum("hits");
     let before = hits();
-    let report = workload.run(rack.clients(), meanwhile).unwrap();
+    let report = workload.run(rack.clients(), |_| meanwhile()).unwrap();
     let (seed, pending) = (workload.seed, report.history.pending());
     assert!(report.errors.is_empty(), "seed {seed}: {:?}", report.errors);
     assert!(
@@ -116,8 +110,13 @@ fn with_tcp_to_the_servers_own_address() {
     });
     let rack = rack.build().unwrap();
     for seed in seeds(2) {
-        let tcp = Some(SocketAddrV4::new(rack.server(0).host.address, MEMCACHED_PORT));
-        run(&rack, &Workload { tcp, ..workload(&rack, seed) }, || ());
+        let (udp, to_server) = (
+            Route::Udp(rack.vip()),
+            Route::Tcp(SocketAddrV4::new(rack.server(0).host.address, MEMCACHED_PORT)),
+        );
+        let routes = vec![udp, udp, udp, to_server];
+        let workload = Workload { routes, ..workload(&rack, seed) };
+        run(&rack, &workload, || ());
     }
 }
 
@@ -127,7 +126,7 @@ fn with_a_switch_that_is_killed_and_comes_back() {
     let rack = hot_rack(Driver::AfXdp, 1);
     for seed in seeds(1) {
         let workload = Workload { patience: Duration::from_millis(300), ..workload(&rack, seed) };
-        let report = workload.run(rack.clients(), || {
+        let report = workload.run(rack.clients(), |_| {
             thread::sleep(Duration::from_millis(100));
             rack.kill_switch();
             rack.start_switch().unwrap();

@@ -14,8 +14,7 @@ use streams::random::Random;
 use streams::{DETERMINISTIC, binary, converse, same, seed, text, unix};
 
 const STREAMS: usize = 300;
-/// A reply leaves before the next command is read. An item whose reply waits is not counted in place, and the no-op that
-/// would make memcached send it stays with the proxy.
+/// Replies leave after two commands at the latest: what the streams need for memcached to count alike.
 const ONE_BY_ONE: [&str; 2] = ["-R", "1"];
 
 #[test]

@@ -5,7 +5,7 @@
 
 mod support;
 
-use cluster_tests::linearizability::{Recorder, Workload, check};
+use cluster_tests::linearizability::{Recorder, Route, Workload, check};
 use cluster_tests::memcached::{
     Command, Encoding, Item, Outcome, TcpClient, UdpClient, decode, frame, values,
 };
@@ -146,15 +146,21 @@ fn concurrent_clients_of_a_plain_server_are_linearizable() {
         keys: 4,
         write_one_in: 2,
         patience: Duration::from_millis(100),
+        rest: Duration::ZERO,
+        expiring_one_in: 0,
+        flush_one_in: 0,
         encodings: ENCODINGS.to_vec(),
-        to: own_address(rack.server(0)),
-        tcp: Some(own_address(rack.server(0))),
+        routes: [
+            &[Route::Udp(own_address(rack.server(0))); 3][..],
+            &[Route::Tcp(own_address(rack.server(0)))],
+        ]
+        .concat(),
     };
     for seed in 1..=3 {
         workload.seed = seed;
         let server = rack.server(0);
         let report =
-            workload.run(rack.clients(), || support::pause_for(server, Duration::from_millis(150))).unwrap();
+            workload.run(rack.clients(), |_| support::pause_for(server, Duration::from_millis(150))).unwrap();
         assert_eq!(report.errors, Vec::<String>::new());
         assert_eq!(report.history.len(), 1600);
         assert!(report.history.pending() < 16, "{} pending", report.history.pending());

@@ -1,7 +1,7 @@
 //! Recording calls and returns of many clients, and checking what was recorded.
 
 use super::checker::{Interval, Verdict, search};
-use super::register::{Register, Step};
+use super::register::{Action, Register, Step};
 use crate::memcached::{Command, Outcome};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -40,9 +40,25 @@ impl Default for Recorder {
 impl Recorder {
     /// To be called before the request is sent.
     pub fn call(&self, client: usize, key: &str, command: Command) -> CallId {
+        self.begin(client, key, Action::Command(command))
+    }
+
+    /// To be called before all items are flushed, for each key. It [returns](Recorder::returned) with [`Outcome::Done`].
+    pub fn flush(&self, client: usize, key: &str) -> CallId {
+        self.begin(client, key, Action::Flush)
+    }
+
+    /// To be called before the server of `key` is killed. It [returns](Recorder::returned) with [`Outcome::Done`] when
+    /// the server is empty.
+    pub fn loss(&self, key: &str) -> CallId {
+        self.begin(usize::MAX, key, Action::Loss)
+    }
+
+    fn begin(&self, client: usize, key: &str, action: Action) -> CallId {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        let operation = Step { command, outcome: None };
-        let interval = Interval { operation, called: self.now(), returned: None };
+        let called = self.now();
+        let operation = Step { action, outcome: None, called, returned: u64::MAX };
+        let interval = Interval { operation, called, returned: None };
         records.push(Record { client, key: key.to_owned(), interval });
         CallId(records.len() - 1)
     }
@@ -54,6 +70,7 @@ impl Recorder {
         let interval = &mut records[call.0].interval;
         if interval.returned.is_none() {
             interval.returned = Some(now);
+            interval.operation.returned = now;
             interval.operation.outcome = Some(outcome);
         }
     }
@@ -99,8 +116,8 @@ pub fn check(history: &History) -> Result<(), String> {
     let mut keys: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
     for record in &history.records {
         // A read that told nobody anything constrains nothing.
-        let silent = record.interval.returned.is_none() && record.interval.operation.command.is_read();
-        if !silent {
+        let read = matches!(&record.interval.operation.action, Action::Command(command) if command.is_read());
+        if record.interval.returned.is_some() || !read {
             keys.entry(&record.key).or_default().push(record);
         }
     }
@@ -109,7 +126,8 @@ pub fn check(history: &History) -> Result<(), String> {
 
 fn check_key(key: &str, records: &[&Record]) -> Result<(), String> {
     let intervals: Vec<Interval<Step>> = records.iter().map(|record| record.interval.clone()).collect();
-    match search(&Register, &intervals, BUDGET) {
+    let lost = |interval: &Interval<Step>| matches!(interval.operation.action, Action::Loss);
+    match search(&Register { uniques_recur: intervals.iter().any(lost) }, &intervals, BUDGET) {
         Verdict::Linearizable => Ok(()),
         Verdict::Undecided => {
             Err(format!("key {key}: {} operations, no verdict in {BUDGET} steps", records.len()))
@@ -124,8 +142,12 @@ fn describe(key: &str, records: &[&Record], longest: &[usize], stuck: usize) -> 
         let Interval { operation, called, returned } = &record.interval;
         let until = returned.map_or("never".to_owned(), |at| format!("{:.3}", at as f64 / 1e6));
         let from = *called as f64 / 1e6;
-        let Step { command, outcome } = operation;
-        format!("  {from:10.3} - {until:>10} ms  client {:2}  {command:?} -> {outcome:?}\n", record.client)
+        let who = match operation.action {
+            Action::Loss => "server   ".to_owned(),
+            _ => format!("client {:2}", record.client),
+        };
+        let Step { action, outcome, .. } = operation;
+        format!("  {from:10.3} - {until:>10} ms  {who}  {action:?} -> {outcome:?}\n")
     };
     for index in &longest[longest.len().saturating_sub(SHOWN)..] {
         text += &line(records[*index]);
@@ -228,7 +250,7 @@ mod tests {
                 let instant = 100 + 10 * index as u64;
                 let outcome = answer(&mut state, instant, &command);
                 let interval = Interval {
-                    operation: Step { command, outcome: seen.then_some(outcome) },
+                    operation: Step::command(command, seen.then_some(outcome)),
                     called: instant - before,
                     returned: seen.then_some(instant + after),
                 };

@@ -19,5 +19,5 @@ mod workload;
 
 pub use checker::{Interval, Model, Verdict, search};
 pub use history::{CallId, History, Recorder, check};
-pub use register::{Register, State, Step, Stored};
-pub use workload::{Workload, WorkloadReport};
+pub use register::{Action, Register, State, Step, Stored};
+pub use workload::{Route, Workload, WorkloadReport};

@@ -3,17 +3,43 @@
 use super::checker::Model;
 use crate::memcached::{Command, Item, Outcome};
 
-/// One key of a server that never evicts and never expires.
+/// One key of a server that never evicts.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Register;
+pub struct Register {
+    /// Whether the server may have begun to count CAS uniques anew: then one that was told before may be that of an item
+    /// whose own nobody has seen.
+    pub uniques_recur: bool,
+}
 
-/// A command and its outcome; `None` if the client never saw one.
+/// What happened, and when.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// The command.
-    pub command: Command,
-    /// Its outcome.
+    /// What happened.
+    pub action: Action,
+    /// The outcome of a command; `None` if the client never saw one.
     pub outcome: Option<Outcome>,
+    /// When it began, in nanoseconds.
+    pub called: u64,
+    /// When it had ended; `u64::MAX` if that is not known.
+    pub returned: u64,
+}
+
+/// What can happen to a key.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// A client's command.
+    Command(Command),
+    /// All items are flushed.
+    Flush,
+    /// The server loses its items.
+    Loss,
+}
+
+impl Step {
+    /// A command at some time.
+    pub fn command(command: Command, outcome: Option<Outcome>) -> Self {
+        Self { action: Action::Command(command), outcome, called: 0, returned: u64::MAX }
+    }
 }
 
 /// The item, if there is one.
@@ -23,8 +49,28 @@ pub type State = Option<Stored>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stored {
     item: Item,
-    /// The CAS unique once a client has seen it. Until then no client can name it.
+    /// The CAS unique once a client has seen it. Until then no client can name it, unless uniques recur.
     cas: Option<u64>,
+    expires: Option<Expiry>,
+}
+
+/// When an item expires: not before `from` and not after `until`, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Expiry {
+    from: u64,
+    until: u64,
+}
+
+/// memcached counts whole seconds, by a clock that ticks once a second and is late after a pause.
+const TOLERANCE: u64 = 2_000_000_000;
+
+impl Expiry {
+    /// Of an item that was stored for so many seconds by `step`.
+    fn of(seconds: u32, step: &Step) -> Self {
+        let life = u64::from(seconds) * 1_000_000_000;
+        let from = (step.called + life).saturating_sub(TOLERANCE);
+        Self { from, until: step.returned.saturating_add(life + TOLERANCE) }
+    }
 }
 
 impl Model for Register {
@@ -36,7 +82,36 @@ impl Model for Register {
     }
 
     fn step(&self, state: &State, step: &Step) -> Option<State> {
-        let (expected, next) = execute(state, &step.command);
+        let Action::Command(command) = &step.action else { return Some(None) };
+        let expiry = state.as_ref().and_then(|stored| stored.expires);
+        let may_be_there = expiry.is_none_or(|expiry| step.called <= expiry.until);
+        let may_be_gone = expiry.is_some_and(|expiry| step.returned >= expiry.from);
+        let run = |state: &State| self.run(state, command, step);
+        // What nobody has seen the outcome of may also never have been carried out: it is told by what it changes.
+        let useful = |next: &State| step.outcome.is_some() || next != state;
+        let there = may_be_there.then(|| run(state)).flatten();
+        let gone = may_be_gone.then(|| run(&None)).flatten();
+        match (there, gone) {
+            (Some(there), gone) if useful(&there) || gone.is_none() => Some(there),
+            (_, gone @ Some(_)) => gone,
+            (there, None) => there,
+        }
+    }
+}
+
+impl Register {
+    /// The state after `command`, if it ends as `step` says.
+    fn run(self, state: &State, command: &Command, step: &Step) -> Option<State> {
+        if let (true, Command::Cas(item, _), Some(Stored { cas: None, .. })) =
+            (self.uniques_recur, command, state)
+            && step.outcome != Some(Outcome::Exists)
+        {
+            return matches!(step.outcome, None | Some(Outcome::Done)).then(|| fresh(item, None));
+        }
+        let (expected, mut next) = execute(state, command);
+        if let (Command::SetFor(_, seconds), Some(stored)) = (command, &mut next) {
+            stored.expires = Some(Expiry::of(*seconds, step));
+        }
         let Some(outcome) = &step.outcome else { return Some(next) };
         match (expected, outcome) {
             (Outcome::Value { item, cas }, Outcome::Value { item: seen, cas: seen_cas }) => {
@@ -49,6 +124,10 @@ impl Model for Register {
     }
 }
 
+fn fresh(item: &Item, expires: Option<Expiry>) -> State {
+    Some(Stored { item: item.clone(), cas: None, expires })
+}
+
 /// Whether both are the same; `decr` may leave spaces behind a number that became shorter.
 fn number_of(stored: &[u8], seen: &[u8]) -> bool {
     seen.trim_ascii_end() == stored.trim_ascii_end()
@@ -56,34 +135,40 @@ fn number_of(stored: &[u8], seen: &[u8]) -> bool {
 
 /// What a server answers, and what it holds then.
 fn execute(state: &State, command: &Command) -> (Outcome, State) {
-    let fresh = |item: &Item| Some(Stored { item: item.clone(), cas: None });
+    let changed = |stored: &Stored, value: Vec<u8>| {
+        (Outcome::Done, fresh(&Item::new(stored.item.flags, value), stored.expires))
+    };
     match (command, state) {
-        (Command::Set(item), _) | (Command::Add(item), None) | (Command::Replace(item), Some(_)) => {
-            (Outcome::Done, fresh(item))
-        }
+        (Command::Set(item) | Command::SetFor(item, _), _)
+        | (Command::Add(item), None)
+        | (Command::Replace(item), Some(_)) => (Outcome::Done, fresh(item, None)),
         (Command::Add(_), Some(_))
         | (Command::Replace(_) | Command::Append(_) | Command::Prepend(_), None) => {
             (Outcome::NotStored, state.clone())
         }
-        (Command::Append(value), Some(stored)) => {
-            (Outcome::Done, fresh(&Item::new(stored.item.flags, [&stored.item.value[..], value].concat())))
-        }
-        (Command::Prepend(value), Some(stored)) => {
-            (Outcome::Done, fresh(&Item::new(stored.item.flags, [&value[..], &stored.item.value].concat())))
-        }
+        (Command::Append(value), Some(stored)) => changed(stored, [&stored.item.value[..], value].concat()),
+        (Command::Prepend(value), Some(stored)) => changed(stored, [&value[..], &stored.item.value].concat()),
         (Command::Cas(item, unique), Some(stored)) if stored.cas == Some(*unique) => {
-            (Outcome::Done, fresh(item))
+            (Outcome::Done, fresh(item, None))
         }
         (Command::Cas(..), Some(_)) => (Outcome::Exists, state.clone()),
         (Command::Increment(by), Some(stored)) => count(stored, |number| number.wrapping_add(*by)),
         (Command::Decrement(by), Some(stored)) => count(stored, |number| number.saturating_sub(*by)),
         (Command::Delete, Some(_)) => (Outcome::Done, None),
-        (Command::Touch, Some(_)) => (Outcome::Done, state.clone()),
-        (Command::Get | Command::Gets | Command::Gat, Some(stored)) => {
-            (Outcome::Value { item: stored.item.clone(), cas: stored.cas }, state.clone())
-        }
+        (Command::Touch, Some(stored)) => (Outcome::Done, Some(kept(stored))),
+        (Command::Get | Command::Gets, Some(stored)) => (value_of(stored), state.clone()),
+        (Command::Gat, Some(stored)) => (value_of(stored), Some(kept(stored))),
         (_, None) => (Outcome::Absent, None),
     }
+}
+
+fn value_of(stored: &Stored) -> Outcome {
+    Outcome::Value { item: stored.item.clone(), cas: stored.cas }
+}
+
+/// The item, which is not to expire any more.
+fn kept(stored: &Stored) -> Stored {
+    Stored { expires: None, ..stored.clone() }
 }
 
 fn count(stored: &Stored, change: impl Fn(u64) -> u64) -> (Outcome, State) {
@@ -92,7 +177,7 @@ fn count(stored: &Stored, change: impl Fn(u64) -> u64) -> (Outcome, State) {
         return (Outcome::NotANumber, Some(stored.clone()));
     };
     let item = Item::new(stored.item.flags, number.to_string());
-    (Outcome::Number(number), Some(Stored { item, cas: None }))
+    (Outcome::Number(number), fresh(&item, stored.expires))
 }
 
 #[cfg(test)]
@@ -114,12 +199,12 @@ mod tests {
             .into_iter()
             .enumerate()
             .map(|(index, (command, outcome))| Interval {
-                operation: Step { command, outcome: Some(outcome) },
+                operation: Step::command(command, Some(outcome)),
                 called: 10 * index as u64,
                 returned: Some(10 * index as u64 + 5),
             })
             .collect();
-        search(&Register, &history, 10_000)
+        search(&Register::default(), &history, 10_000)
     }
 
     #[test]
@@ -191,5 +276,41 @@ mod tests {
             let shown = format!("{history:?}");
             assert!(matches!(sequential(history), Verdict::Violation { .. }), "{shown}");
         }
+    }
+
+    const REGISTER: Register = Register { uniques_recur: false };
+    const SECOND: u64 = 1_000_000_000;
+
+    /// A value that was stored for a second, and then a command after so many seconds.
+    fn then(seconds: u64, command: Command, outcome: Outcome) -> Option<State> {
+        let step = |command, outcome, called| Step {
+            called,
+            returned: called + SECOND / 100,
+            ..Step::command(command, Some(outcome))
+        };
+        let stored = REGISTER.step(&None, &step(Command::SetFor(Item::new(0, "1"), 1), Outcome::Done, 0));
+        REGISTER.step(&stored.unwrap(), &step(command, outcome, seconds * SECOND))
+    }
+
+    #[test]
+    fn what_expires_is_gone_in_time_and_stays_so() {
+        assert!(then(1, Command::Get, value("1", None)).unwrap().is_some());
+        assert_eq!(then(1, Command::Get, Outcome::Absent), Some(None));
+        assert_eq!(then(4, Command::Get, value("1", None)), None);
+        assert_eq!(then(4, Command::Get, Outcome::Absent), Some(None));
+        assert!(then(1, Command::Add(Item::new(0, "2")), Outcome::Done).unwrap().is_some());
+        let touched = then(1, Command::Touch, Outcome::Done).unwrap();
+        let late = Step { called: 9 * SECOND, ..Step::command(Command::Get, Some(value("1", None))) };
+        assert_eq!(REGISTER.step(&touched, &late), Some(touched));
+    }
+
+    #[test]
+    fn what_was_lost_is_gone_and_uniques_may_recur() {
+        let loss = Step { action: Action::Loss, ..Step::command(Command::Get, None) };
+        let stored = REGISTER.step(&None, &Step::command(set("1"), Some(Outcome::Done))).unwrap();
+        assert_eq!(REGISTER.step(&stored, &loss), Some(None));
+        let cas = Step::command(Command::Cas(Item::new(0, "2"), 7), Some(Outcome::Done));
+        assert_eq!(REGISTER.step(&stored, &cas), None);
+        assert!(Register { uniques_recur: true }.step(&stored, &cas).unwrap().is_some());
     }
 }

@@ -24,14 +24,27 @@ pub struct Workload {
     pub keys: usize,
     /// Every how many-th command is a write.
     pub write_one_in: usize,
-    /// How long a client waits for a reply until it goes on without.
+    /// How long a client over UDP waits for a reply until it goes on without.
     pub patience: Duration,
-    /// Encodings to draw from.
+    /// How long a client rests after a command, at most; the time is drawn.
+    pub rest: Duration,
+    /// Every how many-th write stores for a second or two; 0 is never.
+    pub expiring_one_in: usize,
+    /// Every how many-th command of a client over TCP in text flushes all; 0 is never.
+    pub flush_one_in: usize,
+    /// Encodings to draw from: over UDP for each command, over TCP for each connection.
     pub encodings: Vec<Encoding>,
-    /// Where UDP requests go.
-    pub to: SocketAddrV4,
-    /// Where one client in four sends its requests over TCP instead, if anywhere.
-    pub tcp: Option<SocketAddrV4>,
+    /// How the clients send their requests: the first in the first way, and so on, and from the beginning.
+    pub routes: Vec<Route>,
+}
+
+/// How a client reaches the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// One datagram for each request.
+    Udp(SocketAddrV4),
+    /// A connection, and a new one when it ends or a reply does not come.
+    Tcp(SocketAddrV4),
 }
 
 /// A history and what is needed to judge whether it was worth checking.
@@ -41,28 +54,38 @@ pub struct WorkloadReport {
     pub history: History,
     /// Replies that came after their client had gone on.
     pub late: usize,
-    /// Errors that servers or the switch answered, such as `SERVER_ERROR`.
+    /// Errors that servers or the node answered, such as `SERVER_ERROR`, and those of connections.
     pub errors: Vec<String>,
 }
 
 impl Workload {
-    /// Runs the clients on `hosts` to their end, with `meanwhile` beside them.
+    /// The keys' names.
+    pub fn key_names(&self) -> Vec<String> {
+        (0..self.keys).map(|key| key_name(self.seed, key)).collect()
+    }
+
+    /// Runs the clients to their end on `hosts`, or here if there are none; and beside them, on the calling thread,
+    /// `meanwhile`.
     ///
     /// # Errors
     /// [`RackError::Io`] if a client's socket fails.
-    pub fn run(&self, hosts: &[Host], meanwhile: impl FnOnce() + Send) -> Result<WorkloadReport, RackError> {
+    pub fn run(
+        &self,
+        hosts: &[Host],
+        meanwhile: impl FnOnce(&Recorder),
+    ) -> Result<WorkloadReport, RackError> {
         let recorder = Recorder::default();
         let outcomes: Vec<io::Result<Tally>> = thread::scope(|scope| {
             let clients: Vec<_> = (0..self.clients)
                 .map(|number| {
-                    let (recorder, host) = (&recorder, &hosts[number % hosts.len()]);
+                    let (recorder, host) = (&recorder, hosts.iter().cycle().nth(number));
                     scope.spawn(move || {
-                        host.enter().map_err(io::Error::other)?;
+                        host.map_or(Ok(()), Host::enter).map_err(io::Error::other)?;
                         Client::new(self, recorder, number).run()
                     })
                 })
                 .collect();
-            scope.spawn(meanwhile);
+            meanwhile(&recorder);
             let joined = clients.into_iter().map(|client| client.join());
             joined.map(|outcome| outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
         });
@@ -116,16 +139,25 @@ impl<'a> Client<'a> {
     }
 
     fn run(mut self) -> io::Result<Tally> {
-        match self.workload.tcp {
-            Some(to) if self.number % 4 == 3 => self.run_tcp(to)?,
-            _ => self.run_udp()?,
+        match self.workload.routes[self.number % self.workload.routes.len()] {
+            Route::Udp(to) => self.run_udp(to)?,
+            Route::Tcp(to) => self.run_tcp(to)?,
         }
         Ok(self.tally)
     }
 
-    fn run_udp(&mut self) -> io::Result<()> {
-        let mut socket = UdpClient::connect(self.workload.to)?;
+    /// How long it rests is what is drawn: nothing is waited for.
+    fn rest(&mut self) {
+        let most = self.workload.rest.as_micros() as usize;
+        if most > 0 {
+            thread::sleep(Duration::from_micros(self.random.below(most) as u64));
+        }
+    }
+
+    fn run_udp(&mut self, to: SocketAddrV4) -> io::Result<()> {
+        let mut socket = UdpClient::connect(to)?;
         for sequence in 0..self.workload.commands {
+            self.rest();
             let (key, command) = self.draw(sequence);
             let encoding = *self.random.pick(&self.workload.encodings);
             let name = key_name(self.workload.seed, key);
@@ -149,14 +181,43 @@ impl<'a> Client<'a> {
     }
 
     fn run_tcp(&mut self, to: SocketAddrV4) -> io::Result<()> {
-        let mut stream = TcpClient::connect(to)?;
+        let mut connected = None;
         for sequence in 0..self.workload.commands {
-            let (key, command) = self.draw(sequence);
-            let name = key_name(self.workload.seed, key);
-            let call = self.recorder.call(self.number, &name, command.clone());
-            let outcome = stream.execute(Encoding::Text, name.as_bytes(), &command)?;
-            self.learn(call, key, outcome);
+            self.rest();
+            let (stream, encoding) = match &mut connected {
+                Some((stream, encoding)) => (stream, *encoding),
+                none => {
+                    let encoding = *self.random.pick(&self.workload.encodings);
+                    (&mut none.insert((TcpClient::connect(to)?, encoding)).0, encoding)
+                }
+            };
+            let flush = self.workload.flush_one_in;
+            let lost = if encoding != Encoding::Binary && flush > 0 && self.random.one_in(flush) {
+                self.flush(stream)
+            } else {
+                let (key, command) = self.draw(sequence);
+                let name = key_name(self.workload.seed, key);
+                let call = self.recorder.call(self.number, &name, command.clone());
+                let outcome = stream.execute(encoding, name.as_bytes(), &command);
+                outcome.map(|outcome| self.learn(call, key, outcome))
+            };
+            if let Err(error) = lost {
+                self.tally.errors.push(error.to_string());
+                connected = None;
+            }
         }
+        Ok(())
+    }
+
+    fn flush(&mut self, stream: &mut TcpClient) -> io::Result<()> {
+        let names = self.workload.key_names();
+        let calls: Vec<CallId> = names.iter().map(|name| self.recorder.flush(self.number, name)).collect();
+        let reply = stream.ask(b"flush_all\r\n", |reply| reply.ends_with(b"\r\n"))?;
+        if reply != b"OK\r\n" {
+            self.tally.errors.push(String::from_utf8_lossy(&reply).trim_end().to_owned());
+            return Ok(());
+        }
+        calls.into_iter().for_each(|call| self.recorder.returned(call, Outcome::Done));
         Ok(())
     }
 
@@ -192,6 +253,10 @@ impl<'a> Client<'a> {
         let mark = (self.number * self.workload.commands + sequence) as u32;
         let value = if numeric { (u64::from(mark) * 100).to_string() } else { format!("<{mark}>") };
         let item = Item::new(mark, value.clone());
+        let expiring = self.workload.expiring_one_in;
+        if expiring > 0 && self.random.one_in(expiring) {
+            return (key, Command::SetFor(item, 1 + mark % 2));
+        }
         let command = match (self.random.below(10), numeric) {
             (0 | 1, _) => Command::Set(item),
             (2, _) => Command::Add(item),

@@ -9,13 +9,15 @@ const RESPONSE: u8 = 0x81;
 const DO_NOT_CREATE: [u8; 4] = [0xff; 4];
 
 pub(super) fn encode(key: &[u8], command: &Command) -> Vec<u8> {
-    let stored = |item: &Item| [item.flags.to_be_bytes(), [0; 4]].concat();
+    let stored_for = |seconds: u32, item: &Item| [item.flags.to_be_bytes(), seconds.to_be_bytes()].concat();
+    let stored = |item: &Item| stored_for(0, item);
     let counted = |by: u64| [&by.to_be_bytes()[..], &[0; 8], &DO_NOT_CREATE].concat();
     let nothing: &[u8] = &[];
     match command {
         Command::Get | Command::Gets => request(0x00, key, nothing, nothing, 0),
         Command::Gat => request(0x1d, key, &[0; 4], nothing, 0),
         Command::Set(item) => request(0x01, key, &stored(item), &item.value, 0),
+        Command::SetFor(item, seconds) => request(0x01, key, &stored_for(*seconds, item), &item.value, 0),
         Command::Add(item) => request(0x02, key, &stored(item), &item.value, 0),
         Command::Replace(item) => request(0x03, key, &stored(item), &item.value, 0),
         Command::Append(value) => request(0x0e, key, nothing, value, 0),

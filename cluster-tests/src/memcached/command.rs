@@ -36,7 +36,7 @@ impl fmt::Debug for Item {
     }
 }
 
-/// A command on one key. Nothing expires.
+/// A command on one key. What it stores or touches does not expire, unless it says so.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
     /// Reads the item.
@@ -47,6 +47,8 @@ pub enum Command {
     Gat,
     /// Stores.
     Set(Item),
+    /// Stores for so many seconds.
+    SetFor(Item, u32),
     /// Stores if absent.
     Add(Item),
     /// Stores if present.
@@ -70,7 +72,7 @@ pub enum Command {
 impl Command {
     /// Whether it changes nothing that a later command could see.
     pub fn is_read(&self) -> bool {
-        matches!(self, Command::Get | Command::Gets | Command::Gat | Command::Touch)
+        matches!(self, Command::Get | Command::Gets)
     }
 }
 

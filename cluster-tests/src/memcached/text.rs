@@ -4,10 +4,11 @@ use super::command::{Command, Item, Outcome};
 use std::collections::HashMap;
 
 pub(super) fn encode(key: &[u8], command: &Command) -> Vec<u8> {
-    let store = |verb: &str, item: &Item, more: &str| {
-        let tail = format!(" {} 0 {}{more}", item.flags, item.value.len());
+    let store_for = |seconds: u32, verb: &str, item: &Item, more: &str| {
+        let tail = format!(" {} {seconds} {}{more}", item.flags, item.value.len());
         [verb.as_bytes(), b" ", key, tail.as_bytes(), b"\r\n", &item.value, b"\r\n"].concat()
     };
+    let store = |verb: &str, item: &Item, more: &str| store_for(0, verb, item, more);
     let line = |before: &str, after: &str| [before.as_bytes(), key, after.as_bytes(), b"\r\n"].concat();
     let bare = |value: &Vec<u8>| Item { flags: 0, value: value.clone() };
     match command {
@@ -15,6 +16,7 @@ pub(super) fn encode(key: &[u8], command: &Command) -> Vec<u8> {
         Command::Gets => line("gets ", ""),
         Command::Gat => line("gat 0 ", ""),
         Command::Set(item) => store("set", item, ""),
+        Command::SetFor(item, seconds) => store_for(*seconds, "set", item, ""),
         Command::Add(item) => store("add", item, ""),
         Command::Replace(item) => store("replace", item, ""),
         Command::Append(value) => store("append", &bare(value), ""),
@@ -38,6 +40,7 @@ pub(super) fn encode_meta(key: &[u8], command: &Command) -> Vec<u8> {
         Command::Gets => line("mg", " f c v"),
         Command::Gat => line("mg", " f v T0"),
         Command::Set(item) => store(&item.value, &format!(" F{}", item.flags)),
+        Command::SetFor(item, seconds) => store(&item.value, &format!(" F{} T{seconds}", item.flags)),
         Command::Add(item) => store(&item.value, &format!(" F{} ME", item.flags)),
         Command::Replace(item) => store(&item.value, &format!(" F{} MR", item.flags)),
         Command::Append(value) => store(value, " MA"),

@@ -6,11 +6,21 @@ use cluster_tests::linearizability::Recorder;
 use cluster_tests::memcached::{Command, Encoding, Item, Outcome, UdpClient, decode};
 use cluster_tests::rack::{Driver, Host, Rack, RackBuilder, Server};
 use cluster_tests::wait;
+use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
 /// Long enough for anything that works.
 pub(crate) const IN_TIME: Duration = Duration::from_secs(5);
+
+/// The seeds that `SEEDS` asks for (`100` or `7..8`), the first `default` ones unless it does.
+pub(crate) fn seeds(default: u64) -> Range<u64> {
+    let Ok(asked) = std::env::var("SEEDS") else { return 1..default + 1 };
+    match asked.split_once("..") {
+        Some((from, to)) => from.parse().unwrap()..to.parse().unwrap(),
+        None => 1..asked.parse::<u64>().unwrap() + 1,
+    }
+}
 
 /// Pings `address` from `host`; panics if no answer comes.
 pub(crate) fn ping(host: &Host, address: &str) {

@@ -126,8 +126,10 @@ impl Generator<'_> {
     }
 
     fn count(&mut self, out: &mut Vec<u8>) {
-        // memcached does not count in place while an earlier reply with the item waits to be sent.
+        // memcached does not count in place while an earlier reply with the item waits to be sent. The no-op makes it
+        // leave; a proxy keeps that for itself, and the second request makes it leave under `-R 1`.
         self.request(out, NOOP, Parts::default());
+        self.request(out, 0x1c, Parts { key: b"settled", extras: &[0; 4], ..Parts::default() });
         let opcode = self.random.pick(COUNTS);
         let (key, cas) = (self.key(), self.cas());
         let number = |random: &mut Random| random.pick(&[0, 1, 5, 100, u64::MAX]).to_be_bytes();

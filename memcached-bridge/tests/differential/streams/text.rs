@@ -131,9 +131,11 @@ impl Generator<'_> {
         stream
     }
 
-    /// Before it counts: memcached does not count in place while an earlier reply with the item waits to be sent.
+    /// Before it counts: memcached does not count in place while an earlier reply with the item waits to be sent. The
+    /// no-op makes it leave; a proxy keeps that for itself, and the second command makes it leave under `-R 1`.
     fn settle(&mut self, out: &mut Vec<u8>) {
         self.line(out, "mn");
+        self.line(out, "touch settled 0");
     }
 
     fn key(&mut self) -> String {
