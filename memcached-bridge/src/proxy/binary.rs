@@ -5,9 +5,6 @@ use super::in_flight::Tag;
 use crate::protocol::ProtocolError;
 use crate::protocol::binary::{Header, MAGIC_RESPONSE, Status};
 
-/// The status of a request that no server answered.
-const TEMPORARY_FAILURE: u16 = 0x86;
-
 /// Appends a reply with `status` and `value`.
 pub(super) fn push_reply(out: &mut Vec<u8>, tag: Tag, status: u16, key: &[u8], value: &[u8]) {
     let header = Header {
@@ -28,7 +25,7 @@ pub(super) fn push_reply(out: &mut Vec<u8>, tag: Tag, status: u16, key: &[u8], v
 
 pub(super) fn failure(tag: Tag, failure: Failure) -> Vec<u8> {
     let mut reply = Vec::new();
-    push_reply(&mut reply, tag, TEMPORARY_FAILURE, b"", failure.to_string().as_bytes());
+    push_reply(&mut reply, tag, failure.status(), b"", failure.to_string().as_bytes());
     reply
 }
 

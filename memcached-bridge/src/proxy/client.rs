@@ -1,14 +1,17 @@
 //! A client: what it has sent and is not read yet, the replies it waits for, and the bytes on their way to it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use fabric::time::Nanos;
 
 use super::backend::BackendId;
 use super::buffer::{Buffer, Spares};
 use super::in_flight::Place;
+use super::limits::{Progress, TokenBucket};
 use super::{Action, MAX_UNSENT};
 use crate::protocol::Protocol;
+use crate::session::binary::SaslState;
 
 slotmap::new_key_type! {
     /// A client's connection. Never names another one later.
@@ -95,8 +98,14 @@ pub(super) struct Client {
     blocked: bool,
     /// Connections that are not read until the client takes more, and the place they wait for.
     pub(super) holding_up: Vec<(BackendId, Place)>,
-    /// When it last took or sent something that it had to.
-    pub(super) progress: Nanos,
+    /// When it last got on with what it had to take or send.
+    pub(super) progress: Progress,
+    /// Its share of requests, if that is limited.
+    pub(super) bucket: Option<Arc<TokenBucket>>,
+    /// How far it has authenticated itself.
+    pub(super) sasl: SaslState,
+    /// The request at the front of its input was counted as one.
+    pub(super) is_counted: bool,
 }
 
 /// What all clients of a thread share.
@@ -136,8 +145,32 @@ impl Client {
             out: Buffer::default(),
             blocked: false,
             holding_up: Vec::new(),
-            progress: now,
+            progress: Progress::new(now),
+            bucket: None,
+            sasl: SaslState::default(),
+            is_counted: false,
         }
+    }
+
+    /// `len` bytes came: of what it had begun, or of something new.
+    pub(super) fn received(&mut self, len: usize, now: Nanos) {
+        if self.input.is_empty() && self.reading == Reading::Requests {
+            self.progress = Progress::new(now);
+        } else {
+            self.progress.moved(len, now);
+        }
+    }
+
+    /// The next `len` bytes are the data block of a request that was refused.
+    pub(super) fn swallow(&mut self, len: usize) {
+        self.awaited = 0;
+        self.reading = if len > 0 { Reading::Swallow(len) } else { Reading::Requests };
+    }
+
+    /// The request at the front of its input is done with.
+    pub(super) fn is_through_with_request(&mut self, now: Nanos) {
+        self.is_counted = false;
+        self.progress = Progress::new(now);
     }
 
     /// Replies that are not all passed on.
@@ -268,7 +301,7 @@ impl Client {
     pub(super) fn sent(&mut self, id: ClientId, len: usize, now: Nanos, commons: &mut Commons) {
         self.out.advance(len, &mut commons.spares);
         self.blocked = false;
-        self.progress = now;
+        self.progress.moved(len, now);
         self.may_go_on(id, commons);
     }
 

@@ -46,6 +46,12 @@ fabric::counters! {
         fills_lost,
         /// Writes refused because the table of writes in flight was full.
         refused_writes_in_flight_full,
+        /// Requests refused because their client sends too many.
+        refused_client_rate,
+        /// Requests refused because all clients together send too many.
+        refused_pool_rate,
+        /// Requests refused because their value is larger than the pool takes.
+        refused_too_large,
         /// Invalid commands, answered with memcached's own error.
         refused_invalid,
         /// Values streamed over a connection of their own.
@@ -62,7 +68,7 @@ fabric::counters! {
         probes_lost,
         /// Clients that took nothing while others waited behind their reply.
         cut_slow,
-        /// Clients that neither took their replies nor finished their request for a minute.
+        /// Clients that neither took their replies nor finished their request in time.
         cut_stalled,
         /// Clients whose reply came in part when its server failed.
         cut_half_reply,
@@ -88,17 +94,20 @@ pub enum Outcome {
     ServerError,
     /// No server answered.
     Unavailable,
+    /// It was beyond a limit of the pool.
+    Refused,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Outcome; 6] = [
+    pub const ALL: [Outcome; 7] = [
         Outcome::Done,
         Outcome::Unmet,
         Outcome::Cached,
         Outcome::ClientError,
         Outcome::ServerError,
         Outcome::Unavailable,
+        Outcome::Refused,
     ];
 
     /// Its name in metrics.
@@ -110,6 +119,7 @@ impl Outcome {
             Outcome::ClientError => "client_error",
             Outcome::ServerError => "server_error",
             Outcome::Unavailable => "unavailable",
+            Outcome::Refused => "refused",
         }
     }
 }

@@ -4,11 +4,15 @@
 //! everything it asked is answered; what it has sent besides goes along, so that its successor reads on where this one
 //! stopped. Nothing is asked twice, and nothing is lost.
 
+use std::sync::Arc;
+
 use fabric::time::Nanos;
 
 use super::client::{ClientId, Reading, Transmit};
+use super::limits::TokenBucket;
 use super::{Action, Proxy};
 use crate::protocol::Protocol;
+use crate::session::binary::SaslState;
 
 /// A client between two proxies.
 #[derive(Debug)]
@@ -17,6 +21,9 @@ pub struct Handover {
     protocol: Option<Protocol>,
     /// What it has sent and nobody has read.
     input: Vec<u8>,
+    /// Who it has shown to be.
+    sasl: SaslState,
+    bucket: Option<Arc<TokenBucket>>,
 }
 
 impl Handover {
@@ -40,7 +47,9 @@ impl Proxy {
         self.now = now;
         let client = self.clients.get_mut(id).filter(|client| client.may_leave())?;
         let input = std::mem::take(&mut client.input);
-        let handover = Handover { pool: client.pool, protocol: client.protocol, input };
+        let sasl = std::mem::take(&mut client.sasl);
+        let (pool, protocol, bucket) = (client.pool, client.protocol, client.bucket.take());
+        let handover = Handover { pool, protocol, input, sasl, bucket };
         self.remove_client(id);
         Some(handover)
     }
@@ -58,6 +67,7 @@ impl Proxy {
         let client = &mut self.clients[id];
         client.protocol = handover.protocol;
         client.input = handover.input;
+        (client.sasl, client.bucket) = (handover.sasl, handover.bucket);
         if !client.input.is_empty() {
             self.read_kept(id, sink);
         }

@@ -8,7 +8,7 @@ use super::backend::{Backend, BackendId, Phase, Role, ServerId};
 use super::client::{Client, ClientId, Reading, Transmit, Wait};
 use super::failure::Failure;
 use super::in_flight::{InFlight, Owner, Writes};
-use super::{Action, MAX_HOLD_UP, MAX_STALL, Proxy};
+use super::{Action, MAX_HOLD_UP, Proxy};
 use crate::protocol::delimit::Shape;
 use crate::protocol::{Protocol, Verb};
 
@@ -188,7 +188,8 @@ impl Proxy {
         let stalled = |client: &Client| {
             let owes = client.reading != Reading::Requests || !client.input.is_empty();
             let waits_for_it = !client.unsent().is_empty() || owes && client.wait == Wait::No;
-            waits_for_it && now.since(client.progress) >= MAX_STALL
+            let limits = &self.pools[usize::from(client.pool)].shared.pool().limits;
+            waits_for_it && client.progress.age(now) >= limits.stall
         };
         let stalled: Vec<ClientId> =
             self.clients.iter().filter(|(_, client)| stalled(client)).map(|(id, _)| id).collect();

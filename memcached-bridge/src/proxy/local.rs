@@ -7,7 +7,7 @@ use crate::protocol::{Dialect, ProtocolError, Verb};
 use crate::session::COMPATIBLE_VERSION;
 
 impl Proxy {
-    /// Answers `version`, `quit`, `mn`, the binary no-op, and refuses SASL, for which no server is configured.
+    /// Answers `version`, `quit`, `mn`, the binary no-op, and refuses SASL, where nobody has to authenticate.
     pub(super) fn answer(&mut self, asked: Asked<'_>, sink: &mut dyn Transmit) -> Taken {
         let mut reply = self.commons.spares.take();
         push_answer(&mut reply, &asked);

@@ -47,6 +47,8 @@
 //! | connections with a value under way, by server | [`MAX_UPLOADS`] | clients with one more are not read |
 //! | bytes of replies held until it is their turn | [`MAX_HELD_REPLIES`] for all clients | the client whose reply comes next is closed: `cut_held_replies` |
 //!
+//! What operators limit besides, pool by pool, is in [`limits`].
+//!
 //! A server's connection that is not read since one client does not take its reply holds up the others behind it, for
 //! [`MAX_HOLD_UP`] at most: then that client is closed (`cut_slow`). A client that sends a value slowly holds up nobody,
 //! for it has the connection to itself. Of the connections that wait since a reply's turn has not come, there is
@@ -78,12 +80,14 @@ pub mod handover;
 mod health;
 mod in_flight;
 mod keyed;
+pub mod limits;
 mod local;
 mod lost;
 pub mod pool;
 mod quiet;
 mod request;
 mod retrieval;
+mod sasl;
 mod server;
 mod stats;
 mod upload;
@@ -126,7 +130,7 @@ pub const MAX_UPLOADS: usize = 16;
 pub const MAX_HELD_REPLIES: usize = 256 << 20;
 /// How long a client that does not take its reply may hold up others.
 pub const MAX_HOLD_UP: Duration = Duration::from_secs(1);
-/// How long a client may leave its replies, or a value that it has begun to send, where they are.
+/// How long a client may leave its replies, or a request that it has begun to send, where they are, unless told.
 pub const MAX_STALL: Duration = Duration::from_secs(60);
 /// Bytes that are read from a client at a time.
 const READ_BYTES: usize = 16 << 10;
@@ -281,7 +285,7 @@ impl Proxy {
     pub fn client_received(&mut self, id: ClientId, bytes: &[u8], now: Nanos, sink: &mut dyn Transmit) {
         self.now = now;
         let Some(client) = self.clients.get_mut(id) else { return };
-        client.progress = now;
+        client.received(bytes.len(), now);
         let part = &mut self.pools[usize::from(client.pool)];
         part.counters.bytes_from_clients += bytes.len() as u64;
         part.adopt_ring();

@@ -8,12 +8,14 @@ use fabric::counters::Published;
 use fabric::time::Nanos;
 
 use super::counters::{ProxyCounters, RequestCounts};
+use super::limits::{ClientLimits, TokenBucket};
 use crate::coherence::{Coherence, CoherenceLimits, Tracking, WriteId};
 use crate::hashing::{Distribution, KeyHash, Member, Ring, RingError};
 use crate::hot::KeyHasher;
 use crate::members::{MemberPool, Members};
 use crate::packet::WorkerStatus;
 pub use crate::packet::pool::{CacheLimits, Probing};
+use crate::session::credentials::Credentials;
 
 /// One memcached server of a pool. Where it is reached only the shell knows.
 #[derive(Clone, Debug)]
@@ -54,6 +56,10 @@ pub struct Pool {
     pub probing: Probing,
     /// Connections of each thread to each server, at least 1; clients are spread over them.
     pub lanes: u8,
+    /// What clients may do.
+    pub limits: ClientLimits,
+    /// Who is served, if not everybody: clients speak binary then, and authenticate themselves first.
+    pub credentials: Option<Arc<Credentials>>,
 }
 
 impl MemberPool for Pool {
@@ -87,6 +93,7 @@ pub struct SharedPool {
     tracking: Tracking,
     members: Arc<Members>,
     threads: Vec<ThreadView>,
+    bucket: Option<TokenBucket>,
 }
 
 /// What one thread shows of a pool.
@@ -148,6 +155,7 @@ impl SharedPool {
             members: Members::new(&pool)?,
             tracking,
             threads: (0..threads).map(view).collect(),
+            bucket: pool.limits.rate.map(TokenBucket::new),
             pool,
         }))
     }
@@ -170,6 +178,11 @@ impl SharedPool {
     /// What each thread shows.
     pub fn threads(&self) -> &[ThreadView] {
         &self.threads
+    }
+
+    /// What limits the requests of all clients.
+    pub(super) fn bucket(&self) -> Option<&TokenBucket> {
+        self.bucket.as_ref()
     }
 
     #[inline]

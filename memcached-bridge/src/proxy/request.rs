@@ -3,8 +3,10 @@
 use super::client::{ClientId, Reading, Transmit, Wait};
 use super::failure::Failure;
 use super::in_flight::{Place, Tag};
+use super::limits::Progress;
 use super::quiet::Quiet;
-use super::{Action, MAX_HELD_VALUE, MAX_PIPELINE, MAX_UNSENT, Outcome, Proxy};
+use super::sasl::Checked;
+use super::{Action, MAX_HELD_VALUE, MAX_PIPELINE, MAX_UNSENT, Proxy};
 use crate::protocol::{Class, Dialect, Head, Invalid, Protocol, ProtocolError, Request, Verb, ascii, render};
 use crate::session::is_http;
 
@@ -68,7 +70,13 @@ impl Proxy {
                     done
                 }
                 Reading::Value { backend, left } => self.go_on_with_value(id, backend, left, rest),
-                Reading::Requests => self.read_request(id, rest, sink),
+                Reading::Requests => {
+                    let done = self.read_request(id, rest, sink);
+                    if done > 0 {
+                        self.is_through_with_request(id);
+                    }
+                    done
+                }
             };
             if done == 0 {
                 return at;
@@ -96,6 +104,9 @@ impl Proxy {
 
     /// The client need not wait any longer.
     pub(super) fn resume_client(&mut self, id: ClientId, sink: &mut dyn Transmit) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.progress = Progress::new(self.now);
+        }
         self.read_kept(id, sink);
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.wait == Wait::No && !client.ending {
@@ -109,7 +120,16 @@ impl Proxy {
         if rest.len() < client.awaited {
             return 0;
         }
-        let protocol = *client.protocol.get_or_insert_with(|| Protocol::detect(rest[0]));
+        let shared = &self.pools[usize::from(client.pool)].shared;
+        let protocol = *client.protocol.get_or_insert_with(|| match shared.pool().credentials {
+            Some(_) => Protocol::Binary,
+            None => Protocol::detect(rest[0]),
+        });
+        if shared.pool().credentials.is_some()
+            && let Checked::Done(done) = self.check_authentication(id, rest, sink)
+        {
+            return done;
+        }
         let (request, head, block) = match protocol.parse_head(rest) {
             Head::Complete { request, consumed, block } => (request, consumed, block),
             Head::Incomplete => return 0,
@@ -117,26 +137,47 @@ impl Proxy {
         };
         let value = block.map_or(0, |block| block.wire_len());
         let asked = Asked { client: id, request, head: &rest[..head], block: &rest[head..] };
+        if let Some(failure) = self.beyond_limit(id, &request, block.map_or(0, |block| block.value_len)) {
+            return self.refuse_beyond_limit(&asked, value, failure, sink);
+        }
+        let lowered = self.lower_ttl(id, &request, asked.head);
+        let asked = match lowered.as_deref().map(|lowered| (lowered, protocol.parse_head(lowered))) {
+            None => asked,
+            Some((lowered, Head::Complete { request, .. })) => Asked { request, head: lowered, ..asked },
+            // An `ms` has so many flags that there is no room for one more.
+            Some(_) => return self.refuse_beyond_limit(&asked, value, Failure::TooManyFlags, sink),
+        };
         if asked.block.len() < value {
             if value > MAX_HELD_VALUE {
-                return self.begin_upload(asked, value, sink);
+                return match self.begin_upload(asked, value, sink) {
+                    0 => 0,
+                    // Not the length of a head that was lowered.
+                    _ => head,
+                };
             }
-            client.awaited = head + value;
+            self.clients[id].awaited = head + value;
             return 0;
         }
-        client.awaited = 0;
+        self.clients[id].awaited = 0;
         let asked = Asked { block: &asked.block[..value], ..asked };
         match self.carry_out(asked, sink) {
             Taken::NotYet => return 0,
             Taken::Yes => {}
         }
-        if let Some(client) = self.clients.get_mut(id)
-            && client.wait == Wait::No
+        head + value
+    }
+
+    /// A request was carried out or refused. Before the next one the client has to take some of its replies, if there are
+    /// many.
+    fn is_through_with_request(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.is_through_with_request(self.now);
+        if client.wait == Wait::No
+            && !matches!(client.reading, Reading::Value { .. })
             && (client.waiting() >= MAX_PIPELINE || client.unsent().len() >= MAX_UNSENT)
         {
             client.wait = Wait::Replies;
         }
-        head + value
     }
 
     fn carry_out(&mut self, asked: Asked<'_>, sink: &mut dyn Transmit) -> Taken {
@@ -202,7 +243,7 @@ impl Proxy {
     ) {
         let quiet = Quiet::of(&asked.request);
         let pool = self.clients[asked.client].pool;
-        self.pools[usize::from(pool)].view.requests.count(asked.request.verb, Outcome::Unavailable);
+        self.pools[usize::from(pool)].view.requests.count(asked.request.verb, failure.outcome());
         let reply = match asked.tag() {
             _ if quiet == Quiet::Always => Vec::new(),
             None => failure.line(),

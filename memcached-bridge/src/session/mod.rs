@@ -32,7 +32,7 @@
 
 mod admin;
 mod ascii;
-mod binary;
+pub(crate) mod binary;
 pub mod credentials;
 pub mod datagram;
 mod meta;

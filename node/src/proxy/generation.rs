@@ -11,6 +11,7 @@ use std::time::Duration;
 use fabric::time::Nanos;
 use memcached_bridge::coherence::Tracking;
 use memcached_bridge::proxy::SharedPool;
+use memcached_bridge::proxy::limits::ClientLimits;
 use memcached_bridge::proxy::pool::{CacheLimits, Deadlines, Pool, Probing, Server};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -150,5 +151,7 @@ fn settings(pool: &config::Pool, tcp: &PoolTcp) -> Pool {
             auto_eject: pool.auto_eject,
         },
         lanes: tcp.connections,
+        limits: ClientLimits::default(),
+        credentials: None,
     }
 }

@@ -4,5 +4,7 @@ mod cached;
 mod failing;
 mod flow;
 mod handover;
+mod limits;
 pub(super) mod rig;
+mod sasl;
 mod text;

@@ -7,6 +7,7 @@ use fabric::time::Nanos;
 
 use crate::hashing::{Distribution, KeyHash};
 use crate::members::{Change, MemberPool};
+use crate::proxy::limits::ClientLimits;
 use crate::proxy::pool::{CacheLimits, Deadlines, Pool, Probing, Server as PoolServer};
 use crate::proxy::{Action, BackendId, ClientId, Proxy, ServerId, SharedPool, Transmit};
 use crate::session::stats::ServerFacts;
@@ -88,6 +89,8 @@ pub(crate) fn pool(servers: usize, cache: bool) -> Pool {
         deadlines: Deadlines { connect: Duration::from_millis(500), reply: Duration::from_secs(1) },
         probing: Probing { interval: Duration::from_millis(200), failures: 3, auto_eject: true },
         lanes: 1,
+        limits: ClientLimits::default(),
+        credentials: None,
     }
 }
 

@@ -15,11 +15,11 @@
 mod arithmetic;
 mod removal;
 mod retrieval;
-mod sasl;
+pub(crate) mod sasl;
 mod stat;
 mod storage;
 
-pub(super) use sasl::SaslState;
+pub(crate) use sasl::SaslState;
 
 use super::{COMPATIBLE_VERSION, Server, Session, Step, is_too_large};
 use crate::protocol::binary::{HEADER_LEN, Header, MAGIC_REQUEST, Reply, Status};
@@ -51,7 +51,7 @@ impl Session {
             return Step::Incomplete;
         }
         let reply = Reply::to(header.opcode, header.opaque);
-        if !self.sasl.admits(&header, server) {
+        if !self.sasl.admits(&header, server.credentials.as_ref()) {
             reply.failed(Status::AuthFailure).render(out);
             return Step::Close;
         }
@@ -62,7 +62,7 @@ impl Session {
         };
         if let Some(block) = block {
             let refused = match request.verb {
-                Verb::Sasl => sasl::refuse(&header, block.value_len, server),
+                Verb::Sasl => sasl::refuse(&header, block.value_len, server.credentials.as_ref()),
                 _ => is_too_large(&request, block.value_len, &server.store, now).then_some(Status::TooLarge),
             };
             if let Some(status) = refused {
@@ -82,7 +82,7 @@ impl Session {
             }
             Verb::Sasl => {
                 let mechanism = &input[HEADER_LEN..head_len];
-                self.sasl.answer(&call, mechanism, out);
+                self.sasl.answer(reply, mechanism, call.request.value, server.credentials.as_ref(), out);
             }
             _ => call.answer(out),
         }

@@ -6,9 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Call;
 use crate::protocol::binary::{Header, Reply, Status};
-use crate::session::Server;
 use crate::session::credentials::Credentials;
 
 const MECHANISM: &[u8] = b"PLAIN";
@@ -22,7 +20,7 @@ const MAX_MESSAGE_LEN: usize = 1024;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::session) struct SaslState {
+pub(crate) struct SaslState {
     exchange: Exchange,
     authenticated: bool,
 }
@@ -38,8 +36,8 @@ enum Exchange {
 }
 
 /// Why a message of `len` bytes is not taken in.
-pub(super) fn refuse(header: &Header, len: usize, server: &Server) -> Option<Status> {
-    if server.credentials.is_none() {
+pub(crate) fn refuse(header: &Header, len: usize, credentials: Option<&Credentials>) -> Option<Status> {
+    if credentials.is_none() {
         return Some(Status::UnknownCommand);
     }
     if usize::from(header.key_len) > MAX_MECHANISM_LEN {
@@ -50,29 +48,35 @@ pub(super) fn refuse(header: &Header, len: usize, server: &Server) -> Option<Sta
 
 impl SaslState {
     /// Whether a request may go on. One whose lengths contradict one another is refused for that.
-    pub(super) fn admits(&self, header: &Header, server: &Server) -> bool {
-        server.credentials.is_none()
+    pub(crate) fn admits(&self, header: &Header, credentials: Option<&Credentials>) -> bool {
+        credentials.is_none()
             || self.authenticated
             || matches!(header.opcode, VERSION | LIST..=STEP)
             || header.prefix_len() > header.body_len as usize
     }
 
-    /// Answers a request to list, to authenticate or to step.
-    pub(super) fn answer(&mut self, call: &Call<'_>, mechanism: &[u8], out: &mut Vec<u8>) {
-        let Some(credentials) = &call.server.credentials else {
-            return call.fail(Status::UnknownCommand, out);
+    /// Answers a request to list, to authenticate or to step. `reply` is what it gets if there is nothing to say.
+    pub(crate) fn answer(
+        &mut self,
+        reply: Reply<'static>,
+        mechanism: &[u8],
+        message: &[u8],
+        credentials: Option<&Credentials>,
+        out: &mut Vec<u8>,
+    ) {
+        let Some(credentials) = credentials else {
+            return reply.failed(Status::UnknownCommand).render(out);
         };
         // Each of these begins anew, the list too, as memcached has it.
         self.authenticated = false;
-        if call.reply.opcode == LIST {
-            return Reply { value: MECHANISM, ..call.reply }.render(out);
+        if reply.opcode == LIST {
+            return Reply { value: MECHANISM, ..reply }.render(out);
         }
-        let message = call.request.value;
-        let is_step = call.reply.opcode == STEP;
+        let is_step = reply.opcode == STEP;
         let begins = !is_step && mechanism.eq_ignore_ascii_case(MECHANISM);
         if begins && message.is_empty() {
             self.exchange = self.exchange.max(Exchange::Begun);
-            return Reply { status: Status::AuthContinue, ..call.reply }.render(out);
+            return Reply { status: Status::AuthContinue, ..reply }.render(out);
         }
         let may_succeed = match self.exchange {
             Exchange::None => begins,
@@ -83,13 +87,13 @@ impl SaslState {
         credentials.auth_cmds.fetch_add(1, Ordering::Relaxed);
         if self.authenticated {
             self.exchange = Exchange::Over;
-            return Reply { value: b"Authenticated", ..call.reply }.render(out);
+            return Reply { value: b"Authenticated", ..reply }.render(out);
         }
         if !is_step && self.exchange == Exchange::Begun {
             self.exchange = Exchange::None;
         }
         credentials.auth_errors.fetch_add(1, Ordering::Relaxed);
-        call.fail(Status::AuthFailure, out);
+        reply.failed(Status::AuthFailure).render(out);
     }
 }
 
