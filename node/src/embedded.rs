@@ -4,7 +4,6 @@
 //! UDP socket, one that sweeps the store.
 
 mod counters;
-mod passwords;
 mod tcp;
 mod udp;
 
@@ -21,9 +20,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Embedded;
+use crate::limits::{Clients, PerClient};
+use crate::passwords::{self, PasswordError};
 use crate::telemetry::Sampling;
+use crate::tls::{Acceptor, TlsError};
 use counters::Counters;
-pub use passwords::PasswordError;
 
 /// How often a part of the store is swept.
 const SWEEP_PERIOD: Duration = Duration::from_millis(100);
@@ -84,6 +85,9 @@ pub enum OpenError {
     /// The password file cannot be used.
     #[error(transparent)]
     Passwords(#[from] PasswordError),
+    /// A certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// The sockets are open; nothing is served yet.
@@ -99,6 +103,8 @@ struct Shared {
     listen: SocketAddr,
     server: Server,
     counters: Counters,
+    clients: Arc<Clients>,
+    acceptor: Option<Acceptor>,
     clock: Clock,
     sampling: Sampling,
 }
@@ -118,12 +124,15 @@ impl Clock {
 }
 
 impl Opened {
-    /// Reads the passwords, if there are any, and opens the sockets.
+    /// Reads the passwords and certificates, if there are any, and opens the sockets.
     ///
     /// # Errors
-    /// [`OpenError`] if an address cannot be had, or the passwords cannot.
+    /// [`OpenError`] if an address or one of the files cannot be had.
     pub async fn open(config: Embedded, threads: usize, sampling: Sampling) -> Result<Self, OpenError> {
-        let credentials = config.password_file.as_deref().map(passwords::read).transpose()?;
+        let passwords = config.password_file.as_deref();
+        let credentials = passwords.map(|path| passwords::read(path, "[embedded]")).transpose()?;
+        let tls = config.tls.as_ref();
+        let acceptor = tls.map(|tls| Acceptor::open(tls, "[embedded.tls]")).transpose()?;
         let failed = |protocol, address| {
             move |source| ListenError::new("memcached", address, protocol, "--listen", source)
         };
@@ -148,8 +157,10 @@ impl Opened {
             ..ServerFacts::default()
         };
         let server = Server { store: Store::new(limits), facts, credentials };
+        let clients = Clients::new(PerClient { connections: config.max_connections_per_client, rate: None });
         let counters = Counters::default();
-        let shared = Arc::new(Shared { config, listen, server, counters, clock, sampling });
+        let shared =
+            Arc::new(Shared { config, listen, server, counters, clients, acceptor, clock, sampling });
         Ok(Self { shared, tcp, udp })
     }
 

@@ -10,6 +10,9 @@
 //! | [`run`] | build, spawn, drain |
 //! | [`embedded`] | memcached over kernel sockets |
 //! | [`proxy`] | pools of memcached servers over TCP |
+//! | [`tls`] | TLS to clients and servers |
+//! | [`passwords`] | who may authenticate |
+//! | [`limits`] | what one client may have |
 //! | [`dataplane`] | the packet path: the way from the configuration to it |
 //! | [`clock`] | the time that its parts share |
 //! | [`status`] | what a node says of itself |
@@ -26,11 +29,14 @@ pub mod config;
 pub mod dataplane;
 pub mod embedded;
 pub mod import;
+pub mod limits;
 #[cfg(feature = "dpdk")]
 pub mod packet_path;
+pub mod passwords;
 pub mod proxy;
 pub mod reload;
 pub mod run;
 pub mod status;
 pub mod telemetry;
+pub mod tls;
 pub mod top;

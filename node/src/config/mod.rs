@@ -9,6 +9,7 @@
 //! | `buffers` | how many packet buffers it needs |
 //! | `reader` | tables, key by key |
 //! | `read` | sections: from tables to valid values |
+//! | `security` | TLS, passwords and limits of clients |
 //! | `check` | what only shows across sections |
 //! | [`difference`] | what a new file changes |
 //! | [`problem`] | what is wrong, where, and what to do |
@@ -20,6 +21,7 @@ pub mod difference;
 pub mod problem;
 mod read;
 mod reader;
+mod security;
 pub mod size;
 mod types;
 
@@ -34,8 +36,8 @@ use problem::Problems;
 pub use problem::{Problem, Severity};
 pub use size::ByteSize;
 pub use types::{
-    Admin, Config, Dataplane, Embedded, Node, Pool, PoolTcp, Port, Server, Telemetry, default_threads,
-    is_allowed, loopback,
+    Admin, Config, Dataplane, Embedded, Node, Pool, PoolTcp, Port, Server, ServerTls, Telemetry, Tls,
+    default_threads, is_allowed, loopback,
 };
 
 /// A file that was read: what it says, and what is wrong with it.

@@ -13,6 +13,7 @@ use memcached_bridge::store::MIN_MEMORY_BYTES;
 use super::buffers;
 use super::problem::Problems;
 use super::reader::{Located, Reader, Span};
+use super::security;
 use super::size::ByteSize;
 use super::types::{
     Admin, Config, Dataplane, Embedded, Node, Pool, PoolTcp, Port, Server, Telemetry, default_threads,
@@ -164,14 +165,7 @@ fn embedded(mut table: Reader<'_, '_>, places: &mut Places) -> Embedded {
     if let Some(clients) = networks(&mut table, "clients") {
         embedded.clients = clients;
     }
-    let udp = table.boolean("udp");
-    embedded.password_file = table.text("password_file").map(|path| path.value.into());
-    if let (Some(Located { value: true, span }), Some(_)) = (&udp, &embedded.password_file) {
-        let message =
-            "`udp` and `password_file` exclude one another: a datagram cannot authenticate its sender";
-        table.error(span, message, "remove one of them");
-    }
-    embedded.udp = udp.map_or(embedded.password_file.is_none(), |udp| udp.value);
+    security::embedded(&mut table, &mut embedded);
     if let Some(connections) = table.integer("max_connections", 1..=1_000_000) {
         embedded.max_connections = connections.value as usize;
     }
@@ -300,6 +294,7 @@ fn pool(mut table: Reader<'_, '_>, dataplane: Option<&Dataplane>) -> Option<(Poo
     let name = table.required("name", "\"web\"", name);
     let vip = table.parsed::<Ipv4Addr>("vip", "an IPv4 address such as \"10.0.0.100\"");
     let tcp = pool_tcp(&mut table);
+    security::pool_is_on_path_alone(&table, vip.as_ref(), tcp.as_ref());
     if vip.is_none() && tcp.is_none() && !table.has("vip") && !table.has("listen") {
         let remedy = "add `listen = \"127.0.0.1:11211\"` to serve it over TCP, or `vip = \"10.0.0.100\"` for the packet path";
         table.error(&table.span.clone(), "[[pool]] has no address for clients", remedy);
@@ -372,10 +367,25 @@ fn pool_tcp(table: &mut Reader<'_, '_>) -> Option<Located<PoolTcp>> {
     };
     let max_connections = integer(table, "max_connections", 1..=1_000_000, 10_000) as usize;
     let connections = integer(table, "connections", 1..=64, 1) as u8;
+    let security = security::pool(table);
     let connect_timeout = millis(table, "connect_timeout_ms", 500);
     let reply_timeout = millis(table, "reply_timeout_ms", 1000);
     listen.map(|Located { value: listen, span }| Located {
-        value: PoolTcp { listen, max_connections, connections, connect_timeout, reply_timeout },
+        value: PoolTcp {
+            listen,
+            max_connections,
+            connections,
+            connect_timeout,
+            reply_timeout,
+            per_client: security.per_client,
+            rate: security.rate,
+            max_value: security.max_value,
+            max_ttl: security.max_ttl,
+            stall_timeout: security.stall_timeout,
+            password_file: security.password_file,
+            tls: security.tls,
+            server_tls: security.server_tls,
+        },
         span,
     })
 }
@@ -482,7 +492,7 @@ fn hash_tag(table: &mut Reader<'_, '_>) -> Option<[u8; 2]> {
     pair
 }
 
-fn integer(
+pub(super) fn integer(
     table: &mut Reader<'_, '_>,
     key: &'static str,
     range: std::ops::RangeInclusive<u64>,
@@ -491,7 +501,7 @@ fn integer(
     table.integer(key, range).map_or(default, |number| number.value)
 }
 
-fn size(
+pub(super) fn size(
     table: &mut Reader<'_, '_>,
     key: &'static str,
     range: std::ops::RangeInclusive<u64>,

@@ -219,17 +219,22 @@ impl<'a, 't> Reader<'a, 't> {
         Some(Located { value: items, span })
     }
 
-    /// The table at `key`, written as `[title]`.
+    /// The table at `key`, written as `[key]`.
     pub(super) fn table(&mut self, key: &'static str) -> Option<Reader<'a, 't>> {
+        self.table_in("", key)
+    }
+
+    /// The table at `key` within `outer`, which ends with a dot, written as `[outer.key]`.
+    pub(super) fn table_in(&mut self, outer: &str, key: &'static str) -> Option<Reader<'a, 't>> {
         let value = self.take(key)?;
         let span = value.span();
         match value.into_inner() {
-            DeValue::Table(table) => Some(Reader::new(format!("[{key}]"), span, table, self.problems)),
+            DeValue::Table(table) => Some(Reader::new(format!("[{outer}{key}]"), span, table, self.problems)),
             other => {
                 self.error(
                     &span,
                     format!("`{key}`: {}", not("a table", &other)),
-                    format!("write [{key}] and its keys below"),
+                    format!("write [{outer}{key}] and its keys below"),
                 );
                 None
             }

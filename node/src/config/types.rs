@@ -9,8 +9,12 @@ use fabric::packet::MacAddr;
 use fabric::worker::Idle;
 use ipnet::{IpNet, Ipv4Net};
 use memcached_bridge::hashing::{Distribution, KeyHash};
+use memcached_bridge::proxy::MAX_STALL;
+use memcached_bridge::proxy::limits::{MaxTtl, Rate};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::size::ByteSize;
+use crate::limits::PerClient;
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -128,6 +132,34 @@ pub struct Embedded {
     /// `user:password` lines: whom it serves after they have authenticated themselves. Then `udp` is false, since
     /// datagrams cannot.
     pub password_file: Option<PathBuf>,
+    /// TCP connections of one client at a time, if that is limited.
+    pub max_connections_per_client: Option<usize>,
+    /// How long a client may leave a request unfinished or a reply unread.
+    pub stall_timeout: Duration,
+    /// TLS to clients, if it is spoken. Then `udp` is false.
+    pub tls: Option<Tls>,
+}
+
+/// `[embedded.tls]`, `[pool.tls]`: TLS to clients.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tls {
+    /// PEM: the listener's certificate, and those that signed it.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
+    /// PEM: who signs the certificates that clients must have, if they must.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// `[pool.server_tls]`: TLS to servers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerTls {
+    /// PEM: who signs the servers' certificates.
+    pub ca: PathBuf,
+    /// PEM: the certificate that the node shows to servers, and its private key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// The name in the servers' certificates, if it is not the host of each server's address.
+    pub server_name: Option<ServerName<'static>>,
 }
 
 impl Default for Embedded {
@@ -140,6 +172,9 @@ impl Default for Embedded {
             udp: true,
             max_connections: 10_000,
             password_file: None,
+            max_connections_per_client: None,
+            stall_timeout: MAX_STALL,
+            tls: None,
         }
     }
 }
@@ -230,6 +265,22 @@ pub struct PoolTcp {
     pub connect_timeout: Duration,
     /// How long a server may take to answer.
     pub reply_timeout: Duration,
+    /// What one client may have.
+    pub per_client: PerClient,
+    /// Requests of all clients together, if they are limited.
+    pub rate: Option<Rate>,
+    /// The largest value, if there is one.
+    pub max_value: Option<ByteSize>,
+    /// The longest life of an item, if there is one.
+    pub max_ttl: Option<MaxTtl>,
+    /// How long a client may leave a request unfinished or a reply unread.
+    pub stall_timeout: Duration,
+    /// `user:password` lines: whom it serves after they have authenticated themselves.
+    pub password_file: Option<PathBuf>,
+    /// TLS to clients, if it is spoken.
+    pub tls: Option<Tls>,
+    /// TLS to servers, if it is spoken.
+    pub server_tls: Option<ServerTls>,
 }
 
 /// `[[pool.server]]`

@@ -13,6 +13,14 @@ use crate::status::{EmbeddedStatus, Metrics, Source, Status};
 pub(super) struct Counters {
     /// TCP connections from addresses off the allowlist.
     pub(super) refused_clients: AtomicU64,
+    /// TCP connections beyond what one client may have.
+    pub(super) crowded_clients: AtomicU64,
+    /// TLS handshakes that succeeded.
+    pub(super) handshakes: AtomicU64,
+    /// Those that resumed an earlier session.
+    pub(super) handshakes_resumed: AtomicU64,
+    /// TLS handshakes that failed, or were not done in time.
+    pub(super) handshakes_failed: AtomicU64,
     /// TCP connections cut because the client neither read its replies nor finished its command.
     pub(super) stalled_clients: AtomicU64,
     /// TCP connections cut because too much unfinished input was held for all of them.
@@ -79,6 +87,10 @@ impl Source for Shared {
             .values(|index, value| counter(StoreCounters::NAMES[index], StoreCounters::HELP[index], value));
         let Counters {
             refused_clients,
+            crowded_clients,
+            handshakes,
+            handshakes_resumed,
+            handshakes_failed,
             stalled_clients,
             input_full,
             datagrams_received,
@@ -99,6 +111,10 @@ impl Source for Shared {
             ("bytes_read", "Bytes received over TCP and UDP.", &facts.bytes_read),
             ("bytes_written", "Bytes sent over TCP and UDP.", &facts.bytes_written),
             ("refused_clients", "TCP connections from addresses off the allowlist.", refused_clients),
+            ("crowded_clients", "TCP connections beyond what one client may have.", crowded_clients),
+            ("handshakes", "TLS handshakes that succeeded.", handshakes),
+            ("handshakes_resumed", "TLS handshakes that resumed an earlier session.", handshakes_resumed),
+            ("handshakes_failed", "TLS handshakes that failed, or were not done in time.", handshakes_failed),
             (
                 "stalled_clients",
                 "TCP connections cut because the client neither read nor finished its command.",

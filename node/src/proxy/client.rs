@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,8 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use memcached_bridge::proxy::ClientId;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::io::ReadBuf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 
@@ -20,6 +18,8 @@ use super::OpenPool;
 use super::sockets::{Connection, Socket};
 use super::thread::{Moved, Shell};
 use crate::config;
+use crate::limits::Share;
+use crate::tls::Stream;
 
 /// Reads of one client before others have their turn.
 const READS: usize = 4;
@@ -39,68 +39,114 @@ pub(super) async fn accept(shell: Rc<Shell>, pool: u16, listener: Rc<TcpListener
     }
 }
 
-fn admit(shell: &Rc<Shell>, index: u16, stream: TcpStream, client: SocketAddr) {
+fn admit(shell: &Rc<Shell>, index: u16, tcp: TcpStream, client: SocketAddr) {
     let pool = shell.pool(index);
     if !config::is_allowed(&pool.config.clients, client.ip()) {
         pool.counters.refused_clients.fetch_add(1, Ordering::Relaxed);
         return;
     }
-    let Some(seat) = Seat::take(pool) else {
+    let Some(share) = pool.clients.admit(client.ip(), shell.now()) else {
+        pool.counters.crowded_clients.fetch_add(1, Ordering::Relaxed);
+        return reject(tcp, pool);
+    };
+    let Some(seat) = Seat::take(pool, index, share) else {
         pool.counters.rejected_connections.fetch_add(1, Ordering::Relaxed);
-        // Told if that can be done at once.
-        if let Ok(mut stream) = stream.into_std() {
-            _ = stream.write(b"ERROR Too many open connections\r\n");
-        }
-        return;
+        return reject(tcp, pool);
     };
     // What is sent is sent whole, so there is nothing to wait for.
-    _ = stream.set_nodelay(true);
-    let id = shell.proxy.borrow_mut().client_opened(index, shell.now());
-    let (reader, writer) = stream.into_split();
-    let task = spawn_local(read(Rc::clone(shell), id, reader, seat)).abort_handle();
-    let connection = Connection::new(task, Some(Socket::new(writer)));
+    _ = tcp.set_nodelay(true);
+    if pool.acceptor.is_some() {
+        spawn_local(secure(Rc::clone(shell), tcp, client, seat));
+    } else {
+        enter(shell, Stream::Plain(tcp), seat);
+    }
+}
+
+/// Tells the client why, if that can be done at once.
+fn reject(tcp: TcpStream, pool: &OpenPool) {
+    if pool.acceptor.is_none()
+        && let Ok(mut stream) = tcp.into_std()
+    {
+        _ = stream.write(b"ERROR Too many open connections\r\n");
+    }
+}
+
+/// Does the handshake of TLS first.
+async fn secure(shell: Rc<Shell>, tcp: TcpStream, client: SocketAddr, seat: Seat) {
+    let pool = shell.pool(seat.index);
+    let Some(acceptor) = &pool.acceptor else { return };
+    match acceptor.accept(tcp).await {
+        Ok(stream) => {
+            pool.counters.handshakes.fetch_add(1, Ordering::Relaxed);
+            pool.counters.handshakes_resumed.fetch_add(stream.is_resumed().into(), Ordering::Relaxed);
+            if !shell.is_draining() {
+                enter(&shell, stream, seat);
+            }
+        }
+        Err(error) => {
+            tracing::debug!(%client, %error, "no TLS with a client");
+            pool.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The client can be served: by the generation of pools that is there now, if another one took over meanwhile.
+fn enter(shell: &Rc<Shell>, stream: Stream, mut seat: Seat) {
+    if let Some((next, index)) = shell.successor(seat.index) {
+        let Some(index) = index else { return };
+        seat.moved(next.pool(index), index);
+        return enter(&next, stream, seat);
+    }
+    let mut proxy = shell.proxy.borrow_mut();
+    let id = proxy.client_opened(seat.index, shell.now());
+    if let Some(bucket) = seat.share.bucket() {
+        proxy.limit_client(id, bucket);
+    }
+    let task = spawn_local(read(Rc::clone(shell), id)).abort_handle();
+    let connection = Connection::new(task, Some(Socket::new(stream)), Some(seat));
     shell.sockets.borrow_mut().clients.insert(id, connection);
 }
 
-/// One of a pool's `max_connections`.
-struct Seat(Arc<OpenPool>);
+/// One of a pool's `max_connections`, and of those that the client may have.
+pub(super) struct Seat {
+    pool: Arc<OpenPool>,
+    index: u16,
+    share: Share,
+}
 
 impl Seat {
-    fn take(pool: &Arc<OpenPool>) -> Option<Self> {
+    fn take(pool: &Arc<OpenPool>, index: u16, share: Share) -> Option<Self> {
         let most = pool.tcp.max_connections;
         let free = |taken: usize| (taken < most).then_some(taken + 1);
         pool.connections.try_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
-        Some(Self(Arc::clone(pool)))
+        Some(Self { pool: Arc::clone(pool), index, share })
     }
 
-    /// A client that is connected keeps its place when its pool changes, whatever the limit is now.
-    fn keep(pool: &Arc<OpenPool>) -> Self {
+    /// The place in the pool that follows this one. A client that is connected keeps its place, whatever the limits are now.
+    pub(super) fn moved(&mut self, pool: &Arc<OpenPool>, index: u16) {
         pool.connections.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(pool))
+        self.pool.connections.fetch_sub(1, Ordering::Relaxed);
+        (self.pool, self.index) = (Arc::clone(pool), index);
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.pool.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Reads from a client until its connection ends, in whatever generation of pools it is.
-async fn read(mut shell: Rc<Shell>, mut id: ClientId, mut reader: OwnedReadHalf, mut seat: Seat) {
+async fn read(mut shell: Rc<Shell>, mut id: ClientId) {
     let mut ended = false;
     loop {
-        match poll_fn(|context| poll(&shell, id, &mut reader, &mut ended, context)).await {
+        match poll_fn(|context| poll(&shell, id, &mut ended, context)).await {
             Ok(None) => return,
-            Ok(Some(moved)) => {
-                seat = Seat::keep(moved.shell.pool(moved.pool));
-                (shell, id) = (moved.shell, moved.id);
-            }
+            Ok(Some(moved)) => (shell, id) = (moved.shell, moved.id),
             Err(_) => {
                 shell.proxy.borrow_mut().client_closed(id, shell.now());
                 shell.schedule_flush();
-                shell.forget_client(id);
-                return drop(seat);
+                return shell.forget_client(id);
             }
         }
     }
@@ -110,7 +156,6 @@ async fn read(mut shell: Rc<Shell>, mut id: ClientId, mut reader: OwnedReadHalf,
 fn poll(
     shell: &Shell,
     id: ClientId,
-    reader: &mut OwnedReadHalf,
     ended: &mut bool,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<Option<Moved>>> {
@@ -127,14 +172,15 @@ fn poll(
         }
         let mut input = shell.input.borrow_mut();
         let mut bytes = ReadBuf::new(&mut input[..wants]);
-        // A read that does not fill the buffer clears the readiness: there is no other one to see that it is empty.
-        ready!(Pin::new(&mut *reader).poll_read(context, &mut bytes))?;
+        let mut sockets = shell.sockets.borrow_mut();
+        let Some(socket) = sockets.client(id) else { return Poll::Ready(Ok(None)) };
+        ready!(socket.poll_read(context, &mut bytes))?;
         let mut proxy = shell.proxy.borrow_mut();
         if bytes.filled().is_empty() {
             *ended = true;
             proxy.client_ended(id, shell.now());
         } else {
-            proxy.client_received(id, bytes.filled(), shell.now(), &mut *shell.sockets.borrow_mut());
+            proxy.client_received(id, bytes.filled(), shell.now(), &mut *sockets);
         }
         shell.schedule_flush();
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fabric::time::Nanos;
 use memcached_bridge::coherence::Tracking;
@@ -19,6 +19,9 @@ use super::status::Counters;
 use super::{OpenPool, Pools, StartError};
 use crate::config::{self, Config, PoolTcp};
 use crate::embedded::ListenError;
+use crate::limits::Clients;
+use crate::passwords::{self, PasswordError};
+use crate::tls::{Acceptor, Connector};
 
 /// Connections that wait to be accepted, at most.
 const BACKLOG: i32 = 1024;
@@ -82,13 +85,16 @@ fn open_pool(
     now: Nanos,
 ) -> Result<Arc<OpenPool>, StartError> {
     let old = before.iter().find(|old| old.config.name == pool.name);
-    if let Some(same) = old.filter(|old| old.config == *pool) {
+    // Certificates and passwords may have changed in files of the same name.
+    let reads_files = tcp.tls.is_some() || tcp.server_tls.is_some() || tcp.password_file.is_some();
+    if let Some(same) = old.filter(|old| old.config == *pool && !reads_files) {
         return Ok(Arc::clone(same));
     }
     let ring = |source| StartError::Ring { pool: pool.name.clone(), source };
     // The standard library's random numbers, which it takes from the system.
     let seed = RandomState::new().hash_one(0);
-    let settings = settings(pool, tcp);
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let settings = settings(pool, tcp, unix.saturating_sub(now.0 / 1_000_000_000))?;
     let shared = match (old, tracking) {
         (Some(old), _) => old.shared.successor(settings, seed, now, now + APART),
         (None, Some(tracking)) => SharedPool::tracked(settings, threads, tracking.clone()),
@@ -100,6 +106,13 @@ fn open_pool(
         listen,
         shared: shared.map_err(ring)?,
         connections: AtomicUsize::new(0),
+        clients: Clients::new(tcp.per_client),
+        acceptor: tcp.tls.as_ref().map(|tls| Acceptor::open(tls, "[pool.tls]")).transpose()?,
+        connector: tcp
+            .server_tls
+            .as_ref()
+            .map(|tls| Connector::open(tls, "[pool.server_tls]"))
+            .transpose()?,
         counters: Counters::default(),
     }))
 }
@@ -131,9 +144,10 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn settings(pool: &config::Pool, tcp: &PoolTcp) -> Pool {
+fn settings(pool: &config::Pool, tcp: &PoolTcp, unix_at_zero: u64) -> Result<Pool, PasswordError> {
     let server = |server: &config::Server| Server { name: server.name.clone(), weight: server.weight };
-    Pool {
+    let passwords = tcp.password_file.as_deref();
+    Ok(Pool {
         name: pool.name.clone(),
         servers: pool.servers.iter().map(server).collect(),
         distribution: pool.distribution,
@@ -151,7 +165,13 @@ fn settings(pool: &config::Pool, tcp: &PoolTcp) -> Pool {
             auto_eject: pool.auto_eject,
         },
         lanes: tcp.connections,
-        limits: ClientLimits::default(),
-        credentials: None,
-    }
+        limits: ClientLimits {
+            rate: tcp.rate,
+            max_value: tcp.max_value.map(|size| size.0 as usize),
+            max_ttl: tcp.max_ttl,
+            stall: tcp.stall_timeout,
+            unix_at_zero,
+        },
+        credentials: passwords.map(|path| passwords::read(path, "[[pool]]")).transpose()?.map(Arc::new),
+    })
 }

@@ -34,7 +34,10 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::{self, Config, PoolTcp};
 use crate::embedded::ListenError;
+use crate::limits::Clients;
+use crate::passwords::PasswordError;
 use crate::status::Source;
+use crate::tls::{Acceptor, Connector, TlsError};
 use generation::Generation;
 use status::Counters;
 
@@ -50,6 +53,10 @@ pub enum StartError {
         "a thread for pools cannot be started: {0}; see `ulimit -n` and `ulimit -u`, or lower `threads` in [proxy]"
     )]
     Thread(#[source] io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Passwords(#[from] PasswordError),
 }
 
 /// A pool that is served.
@@ -61,6 +68,12 @@ struct OpenPool {
     shared: Arc<SharedPool>,
     /// Clients that are connected, in all threads.
     connections: AtomicUsize,
+    /// What each client has of it.
+    clients: Arc<Clients>,
+    /// TLS to clients.
+    acceptor: Option<Acceptor>,
+    /// TLS to servers.
+    connector: Option<Connector>,
     counters: Counters,
 }
 

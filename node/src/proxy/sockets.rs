@@ -1,22 +1,27 @@
 //! The open connections of a thread.
 
-use std::io::{self, IoSlice};
-use std::task::{Context, Waker};
+use std::io;
+use std::task::{Context, Poll, Waker};
 
 use memcached_bridge::proxy::{BackendId, ClientId, Transmit};
 use slotmap::SecondaryMap;
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::io::ReadBuf;
 use tokio::task::AbortHandle;
 
-/// A connection: the task that makes and reads it, and once it is made its sending half. Closed when it is dropped.
+use super::client::Seat;
+use crate::tls::Stream;
+
+/// A connection: the task that makes and reads it, and once it is made its socket. Closed when it is dropped.
 pub(super) struct Connection {
     task: AbortHandle,
     pub(super) socket: Option<Socket>,
+    /// A client's place.
+    pub(super) seat: Option<Seat>,
 }
 
 impl Connection {
-    pub(super) fn new(task: AbortHandle, socket: Option<Socket>) -> Self {
-        Self { task, socket }
+    pub(super) fn new(task: AbortHandle, socket: Option<Socket>, seat: Option<Seat>) -> Self {
+        Self { task, socket, seat }
     }
 }
 
@@ -26,9 +31,9 @@ impl Drop for Connection {
     }
 }
 
-/// The sending half of a connection.
+/// The socket of a connection.
 pub(super) struct Socket {
-    writer: OwnedWriteHalf,
+    stream: Stream,
     /// It took no more: its task waits until it does.
     blocked: bool,
     /// Wakes the task.
@@ -44,8 +49,17 @@ pub(super) enum Sent {
 }
 
 impl Socket {
-    pub(super) fn new(writer: OwnedWriteHalf) -> Self {
-        Self { writer, blocked: false, waker: None }
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { stream, blocked: false, waker: None }
+    }
+
+    /// Reads what there is.
+    pub(super) fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream.poll_read(context, bytes)
     }
 
     /// Sends what goes at once.
@@ -53,10 +67,11 @@ impl Socket {
         if self.blocked {
             return Sent::Some(0);
         }
-        match self.writer.try_write(bytes) {
-            Ok(len) if len == bytes.len() => Sent::Some(len),
+        match self.stream.try_write(bytes) {
             Ok(len) => {
-                self.block();
+                if len < bytes.len() || self.stream.has_unsent() {
+                    self.block();
+                }
                 Sent::Some(len)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -84,7 +99,7 @@ impl Socket {
         if self.waker.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
             self.waker = Some(context.waker().clone());
         }
-        if !self.blocked || self.writer.as_ref().poll_write_ready(context).is_pending() {
+        if !self.blocked || self.stream.poll_writable(context).is_pending() {
             return false;
         }
         self.blocked = false;
@@ -94,11 +109,22 @@ impl Socket {
     fn send_parts(&mut self, parts: [&[u8]; 2]) -> usize {
         let sent = match parts {
             _ if self.blocked => return 0,
-            [[], bytes] => self.writer.try_write(bytes),
-            [old, new] => self.writer.try_write_vectored(&[IoSlice::new(old), IoSlice::new(new)]),
+            [[], bytes] => self.stream.try_write(bytes),
+            parts => self.stream.try_write_parts(parts),
         };
+        if self.stream.has_unsent() {
+            self.block();
+        }
         // Whoever sends the rest finds out what is wrong.
         sent.unwrap_or(0)
+    }
+
+    /// The stream, if its end takes more than closing the socket.
+    pub(super) fn into_farewell(self) -> Option<Stream> {
+        match self.stream {
+            Stream::Plain(_) => None,
+            tls @ Stream::Tls(_) => Some(tls),
+        }
     }
 }
 

@@ -17,6 +17,16 @@ pub(super) struct Counters {
     pub(super) refused_clients: AtomicU64,
     /// Connections beyond the limit.
     pub(super) rejected_connections: AtomicU64,
+    /// Connections beyond what one client may have.
+    pub(super) crowded_clients: AtomicU64,
+    /// TLS handshakes with clients that succeeded.
+    pub(super) handshakes: AtomicU64,
+    /// Those that resumed an earlier session.
+    pub(super) handshakes_resumed: AtomicU64,
+    /// TLS handshakes with clients that failed, or were not done in time.
+    pub(super) handshakes_failed: AtomicU64,
+    /// TLS handshakes with servers that failed.
+    pub(super) server_handshakes_failed: AtomicU64,
 }
 
 /// The pools as seen from outside.
@@ -87,8 +97,41 @@ fn collect_clients(pool: &OpenPool, metrics: &mut Metrics) {
     let connections = pool.connections.load(Ordering::Relaxed) as f64;
     let help = "Connections of clients now.";
     metrics.gauge("smartswitch_proxy_connections", help, &labels, connections);
-    let Counters { refused_clients, rejected_connections } = &pool.counters;
+    let Counters {
+        refused_clients,
+        rejected_connections,
+        crowded_clients,
+        handshakes,
+        handshakes_resumed,
+        handshakes_failed,
+        server_handshakes_failed,
+    } = &pool.counters;
+    let nobody = AtomicU64::new(0);
+    let credentials = pool.shared.pool().credentials.as_ref();
     for (name, help, value) in [
+        (
+            "auth_cmds",
+            "Attempts of clients to authenticate.",
+            credentials.map_or(&nobody, |credentials| &credentials.auth_cmds),
+        ),
+        (
+            "auth_errors",
+            "Attempts of clients to authenticate that failed.",
+            credentials.map_or(&nobody, |credentials| &credentials.auth_errors),
+        ),
+        ("crowded_clients", "Connections beyond what one client may have.", crowded_clients),
+        ("handshakes", "TLS handshakes with clients that succeeded.", handshakes),
+        (
+            "handshakes_resumed",
+            "TLS handshakes with clients that resumed an earlier session.",
+            handshakes_resumed,
+        ),
+        (
+            "handshakes_failed",
+            "TLS handshakes with clients that failed, or were not done in time.",
+            handshakes_failed,
+        ),
+        ("server_handshakes_failed", "TLS handshakes with servers that failed.", server_handshakes_failed),
         ("refused_clients", "Connections from addresses off the allowlist.", refused_clients),
         ("rejected_connections", "Connections beyond the limit.", rejected_connections),
     ] {

@@ -24,7 +24,7 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::MissedTickBehavior;
 
 use super::generation::{APART, Generation, Listener};
-use super::sockets::{Sent, Sockets};
+use super::sockets::{Sent, Socket, Sockets};
 use super::{OpenPool, Pools, backend, client};
 use crate::clock::Clock;
 use crate::run::GRACE;
@@ -33,6 +33,8 @@ use crate::run::GRACE;
 const READ_BYTES: usize = 256 * 1024;
 /// Time between two looks at deadlines.
 const TICK: Duration = Duration::from_millis(20);
+/// Time between two warnings of servers that TLS fails with: they are tried some times a second.
+const TLS_WARNINGS: Duration = Duration::from_secs(10);
 /// Tasks that are run before the system is asked what is ready: more than mostly are at once, so that these are
 /// answered together.
 const TASKS_IN_A_ROW: u32 = 1024;
@@ -127,7 +129,6 @@ struct Succession {
 /// Where a client goes on.
 pub(super) struct Moved {
     pub(super) shell: Rc<Shell>,
-    pub(super) pool: u16,
     pub(super) id: ClientId,
 }
 
@@ -151,6 +152,11 @@ pub(super) struct Shell {
     succession: RefCell<Option<Succession>>,
     /// Clients whose task has not seen yet that they moved.
     moved: RefCell<SecondaryMap<ClientId, Moved>>,
+    /// Connections of clients that are told of their end.
+    closing: Cell<usize>,
+    draining: Cell<bool>,
+    /// When the log last told of a server that TLS failed with.
+    warned_of_tls: Cell<Option<Nanos>>,
 }
 
 impl Shell {
@@ -172,6 +178,9 @@ impl Shell {
             background: RefCell::default(),
             succession: RefCell::default(),
             moved: RefCell::default(),
+            closing: Cell::new(0),
+            draining: Cell::new(false),
+            warned_of_tls: Cell::new(None),
         });
         let background = [
             spawn_local(flush(Rc::clone(&shell))).abort_handle(),
@@ -201,6 +210,7 @@ impl Shell {
     /// Takes no more clients, and closes those there are when what they have begun is done.
     fn drain(&self) {
         self.stop_accepting();
+        self.draining.set(true);
         self.proxy.borrow_mut().drain(self.now());
         self.schedule_flush();
     }
@@ -210,7 +220,7 @@ impl Shell {
     }
 
     async fn clients_gone(&self) {
-        while !self.sockets.borrow().clients.is_empty() {
+        while !self.sockets.borrow().clients.is_empty() || self.closing.get() > 0 {
             self.ended.notified().await;
         }
     }
@@ -237,23 +247,30 @@ impl Shell {
     }
 
     /// Moves a client of which nothing is under way to the successor. One whose pool is gone is closed.
-    fn hand_over(&self, id: ClientId) {
+    fn hand_over(self: &Rc<Self>, id: ClientId) {
         let succession = self.succession.borrow();
         let Some(Succession { shell: next, pools }) = &*succession else { return };
         let Some(handover) = self.proxy.borrow_mut().hand_over(id, self.now()) else { return };
-        let Some(connection) = self.sockets.borrow_mut().clients.remove(id) else { return };
-        if let Some(pool) = pools[usize::from(handover.pool())] {
-            let new = {
-                let mut sockets = next.sockets.borrow_mut();
-                next.proxy.borrow_mut().take_over(pool, handover, next.now(), &mut *sockets)
-            };
-            // Its task looks for it here, and finds that it moved.
-            connection.socket.iter().for_each(|socket| socket.wake());
-            next.sockets.borrow_mut().clients.insert(new, connection);
-            next.schedule_flush();
-            self.moved.borrow_mut().insert(id, Moved { shell: Rc::clone(next), pool, id: new });
-        }
+        let Some(pool) = pools[usize::from(handover.pool())] else { return self.close_client(id) };
+        let Some(mut connection) = self.sockets.borrow_mut().clients.remove(id) else { return };
+        let new = {
+            let mut sockets = next.sockets.borrow_mut();
+            next.proxy.borrow_mut().take_over(pool, handover, next.now(), &mut *sockets)
+        };
+        // Its task looks for it here, and finds that it moved.
+        connection.socket.iter().for_each(|socket| socket.wake());
+        connection.seat.iter_mut().for_each(|seat| seat.moved(next.pool(pool), pool));
+        next.sockets.borrow_mut().clients.insert(new, connection);
+        next.schedule_flush();
+        self.moved.borrow_mut().insert(id, Moved { shell: Rc::clone(next), id: new });
         self.ended.notify_one();
+    }
+
+    /// Who has taken over from this generation, and its index of the pool at `index`, if it has that still.
+    pub(super) fn successor(&self, index: u16) -> Option<(Rc<Shell>, Option<u16>)> {
+        let succession = self.succession.borrow();
+        let Succession { shell, pools } = succession.as_ref()?;
+        Some((Rc::clone(shell), pools[usize::from(index)]))
     }
 
     pub(super) fn now(&self) -> Nanos {
@@ -283,7 +300,7 @@ impl Shell {
                 Some(Action::ReadBackend(id)) => {
                     self.sockets.borrow_mut().backend(id).inspect(|socket| socket.wake());
                 }
-                Some(Action::CloseClient(id)) => self.forget_client(id),
+                Some(Action::CloseClient(id)) => self.close_client(id),
                 Some(Action::HandOver(id)) => self.hand_over(id),
                 Some(Action::CloseBackend(id)) => {
                     self.sockets.borrow_mut().backends.remove(id);
@@ -324,6 +341,36 @@ impl Shell {
                 // Replies may be there to be read still: the reader finds the end.
                 Sent::Lost => return socket.wake(),
             }
+        }
+    }
+
+    /// Closes the client's connection; over TLS the client is told.
+    fn close_client(self: &Rc<Self>, id: ClientId) {
+        let closed = self.sockets.borrow_mut().clients.remove(id);
+        let Some(mut connection) = closed else { return };
+        let Some(stream) = connection.socket.take().and_then(Socket::into_farewell) else {
+            return self.ended.notify_one();
+        };
+        let (shell, seat) = (Rc::clone(self), connection.seat.take());
+        self.closing.update(|closing| closing + 1);
+        spawn_local(async move {
+            stream.close().await;
+            drop(seat);
+            shell.closing.update(|closing| closing - 1);
+            shell.ended.notify_one();
+        });
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Tells the log why a server cannot be used, now and then.
+    pub(super) fn warn_of_tls(&self, pool: &str, address: &str, error: &io::Error) {
+        let now = self.now();
+        if self.warned_of_tls.get().is_none_or(|warned| now.since(warned) >= TLS_WARNINGS) {
+            self.warned_of_tls.set(Some(now));
+            tracing::warn!(pool, address, %error, "no TLS with a server; see [pool.server_tls]");
         }
     }
 

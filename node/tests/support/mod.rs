@@ -39,6 +39,19 @@ impl Node {
         Self::start_with(&["--config", file.to_str().unwrap()])
     }
 
+    /// With the configuration `text` besides an `[admin]` and an `[embedded]` section, and `embedded` in that.
+    pub fn start_beside(name: &str, embedded: &str, text: &str) -> Self {
+        let listen = "listen = \"127.0.0.1:0\"";
+        let text = format!("[admin]\n{listen}\n[embedded]\n{listen}\n{embedded}\n{text}");
+        Self::start_with(&["--config", write_config(name, &text).to_str().unwrap()])
+    }
+
+    /// Where a pool listens.
+    pub fn pool(&self, name: &str) -> SocketAddr {
+        let rest = self.ready.split_once(&format!("pool {name} ")).unwrap().1;
+        rest.split(',').next().unwrap().parse().unwrap()
+    }
+
     pub fn start_with(options: &[&str]) -> Self {
         let mut command = Command::new(SMARTSWITCH);
         command.arg("run").args(options).stdout(Stdio::piped());
@@ -100,13 +113,6 @@ impl Drop for Node {
     }
 }
 
-pub fn connect(to: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(to).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream
-}
-
 /// What one connection answers to `commands` and `quit`.
 pub fn ask(to: SocketAddr, commands: &str) -> String {
     let mut stream = connect(to);
@@ -127,6 +133,14 @@ pub fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::yield_now();
     }
+}
+
+/// A connection on which nothing is waited for longer than a test may take.
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
 }
 
 pub fn write_config(name: &str, text: &str) -> PathBuf {

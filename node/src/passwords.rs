@@ -1,4 +1,4 @@
-//! The file with the passwords of those who may use the server.
+//! Files with the passwords of those who may use a listener.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,10 @@ use memcached_bridge::session::credentials::{BadCredentials, Credentials};
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// The file cannot be read.
-    #[error("cannot read the passwords in {}: {source}; check `password_file` in [embedded] and who may read it", path.display())]
+    #[error("cannot read the passwords in {}: {source}; check `password_file` in {section} and who may read it", path.display())]
     Unreadable {
+        /// Who names it, such as `[embedded]`.
+        section: &'static str,
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -26,11 +28,11 @@ pub enum PasswordError {
     },
 }
 
-/// Reads `user:password` lines.
-pub(super) fn read(path: &Path) -> Result<Credentials, PasswordError> {
+/// Reads `user:password` lines from the file that `section` names.
+pub(crate) fn read(path: &Path, section: &'static str) -> Result<Credentials, PasswordError> {
     let path = path.to_owned();
     match std::fs::read(&path) {
         Ok(text) => Credentials::parse(&text).map_err(|source| PasswordError::Bad { path, source }),
-        Err(source) => Err(PasswordError::Unreadable { path, source }),
+        Err(source) => Err(PasswordError::Unreadable { section, path, source }),
     }
 }

@@ -1,0 +1,148 @@
+//! TLS, passwords, and what clients may do.
+
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use memcached_bridge::proxy::MAX_STALL;
+use memcached_bridge::proxy::limits::{MAX_PER_SECOND, MAX_TTL_SECONDS, MaxTtl, Rate};
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::read::{integer, size};
+use super::reader::{Located, Reader};
+use super::size::ByteSize;
+use super::types::{Embedded, PoolTcp, ServerTls, Tls};
+use crate::limits::PerClient;
+
+/// memcached's bound.
+const MAX_VALUE_BYTES: u64 = 1 << 30;
+const CONNECTIONS: RangeInclusive<u64> = 1..=1_000_000;
+const STALL_SECONDS: RangeInclusive<u64> = 1..=86_400;
+/// The keys of a pool that the packet path has no use for, and whose meaning there would be a hole.
+const NOT_ON_PATH: [&str; 2] = ["password_file", "tls"];
+
+/// What a pool over TCP has of all this.
+pub(super) struct Security {
+    pub(super) per_client: PerClient,
+    pub(super) rate: Option<Rate>,
+    pub(super) max_value: Option<ByteSize>,
+    pub(super) max_ttl: Option<MaxTtl>,
+    pub(super) stall_timeout: Duration,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) tls: Option<Tls>,
+    pub(super) server_tls: Option<ServerTls>,
+}
+
+pub(super) fn pool(table: &mut Reader<'_, '_>) -> Security {
+    let connections = table.integer("max_connections_per_client", CONNECTIONS);
+    let per_client = PerClient {
+        connections: connections.map(|connections| connections.value as usize),
+        rate: rate(table, "client_requests_per_s", "client_burst"),
+    };
+    let max_ttl = table.integer("max_ttl_s", 1..=MAX_TTL_SECONDS.into());
+    Security {
+        per_client,
+        rate: rate(table, "requests_per_s", "burst"),
+        max_value: size(table, "max_value", 1..=MAX_VALUE_BYTES).map(|size| size.value),
+        max_ttl: max_ttl.map(|ttl| MaxTtl { seconds: ttl.value as u32 }),
+        stall_timeout: stall_timeout(table),
+        password_file: password_file(table),
+        tls: table.table_in("pool.", "tls").and_then(tls),
+        server_tls: table.table_in("pool.", "server_tls").and_then(server_tls),
+    }
+}
+
+/// What is to be kept over TCP must not be open on the packet path.
+pub(super) fn pool_is_on_path_alone(
+    table: &Reader<'_, '_>,
+    vip: Option<&Located<Ipv4Addr>>,
+    tcp: Option<&Located<PoolTcp>>,
+) {
+    for key in NOT_ON_PATH.iter().filter(|key| table.has(key)) {
+        if let Some(vip) = vip {
+            let message =
+                format!("`vip` and `{key}` exclude one another: over UDP everybody would be served without");
+            table.error(&vip.span, message, "serve the pool over TCP alone, or remove the other");
+        }
+    }
+    let needs = NOT_ON_PATH.iter().chain(&["server_tls"]).find(|key| table.has(key));
+    if let (Some(key), None, false) = (needs, tcp, table.has("listen")) {
+        let message = format!("`{key}` in [[pool]] is for pools over TCP");
+        table.error(&table.span, message, "add `listen = \"127.0.0.1:11211\"`");
+    }
+}
+
+pub(super) fn embedded(table: &mut Reader<'_, '_>, embedded: &mut Embedded) {
+    let udp = table.boolean("udp");
+    embedded.password_file = password_file(table);
+    embedded.tls = table.table_in("embedded.", "tls").and_then(tls);
+    let connections = table.integer("max_connections_per_client", CONNECTIONS);
+    embedded.max_connections_per_client = connections.map(|connections| connections.value as usize);
+    embedded.stall_timeout = stall_timeout(table);
+    if let Some(Located { value: true, span }) = &udp {
+        if embedded.password_file.is_some() {
+            let message =
+                "`udp` and `password_file` exclude one another: a datagram cannot authenticate its sender";
+            table.error(span, message, "remove one of them");
+        }
+        if table.has("tls") {
+            let message = "`udp` and [embedded.tls] exclude one another: datagrams are not encrypted";
+            table.error(span, message, "remove one of them");
+        }
+    }
+    embedded.udp = udp.map_or(embedded.password_file.is_none() && embedded.tls.is_none(), |udp| udp.value);
+}
+
+fn password_file(table: &mut Reader<'_, '_>) -> Option<PathBuf> {
+    table.text("password_file").map(|path| path.value.into())
+}
+
+fn stall_timeout(table: &mut Reader<'_, '_>) -> Duration {
+    Duration::from_secs(integer(table, "stall_timeout_s", STALL_SECONDS, MAX_STALL.as_secs()))
+}
+
+/// So many requests per second; at once those of one second, unless told.
+fn rate(table: &mut Reader<'_, '_>, key: &'static str, burst_key: &'static str) -> Option<Rate> {
+    let per_second = table.integer(key, 1..=MAX_PER_SECOND.into());
+    let burst = table.integer(burst_key, 1..=MAX_PER_SECOND.into());
+    if let (Some(burst), false) = (&burst, table.has(key)) {
+        let message = format!("`{burst_key}` without `{key}` limits nothing");
+        table.error(&burst.span, message, format!("add `{key} = 10000`, or remove `{burst_key}`"));
+    }
+    let per_second = per_second?.value as u32;
+    Some(Rate { per_second, burst: burst.map_or(per_second, |burst| burst.value as u32) })
+}
+
+fn tls(mut table: Reader<'_, '_>) -> Option<Tls> {
+    let certificate = path(&mut table, "certificate", "\"/etc/smartswitch/tls.crt\"");
+    let key = path(&mut table, "key", "\"/etc/smartswitch/tls.key\"");
+    let client_ca = table.text("client_ca").map(|path| path.value.into());
+    table.finish_with(|_| Some(Tls { certificate: certificate?, key: key?, client_ca }))
+}
+
+fn server_tls(mut table: Reader<'_, '_>) -> Option<ServerTls> {
+    let ca = path(&mut table, "ca", "\"/etc/smartswitch/ca.crt\"");
+    let certificate = table.text("certificate");
+    let key = table.text("key");
+    if let (Some(alone), None) | (None, Some(alone)) = (&certificate, &key) {
+        let message = "`certificate` and `key` in [pool.server_tls] belong together";
+        table.error(&alone.span, message, "give both, or neither");
+    }
+    let identity =
+        certificate.zip(key).map(|(certificate, key)| (certificate.value.into(), key.value.into()));
+    let server_name = table.text("server_name").and_then(|name| {
+        let parsed = ServerName::try_from(name.value.clone()).ok();
+        if parsed.is_none() {
+            let message = format!("`{}` is no name of a server", name.value);
+            table.error(&name.span, message, "give a DNS name such as \"mc.example\", or an IP address");
+        }
+        parsed
+    });
+    table.finish_with(|_| Some(ServerTls { ca: ca?, identity, server_name }))
+}
+
+fn path(table: &mut Reader<'_, '_>, key: &'static str, example: &str) -> Option<PathBuf> {
+    let path = table.text(key);
+    table.required(key, example, path).map(|path| path.value.into())
+}
