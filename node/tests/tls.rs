@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use support::{Node, connect, wait, write_config};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -33,9 +33,17 @@ struct Identity {
     key: PathBuf,
 }
 
+/// OpenSSL takes a certificate for self-signed whose name is that of who signed it.
+fn named(name: &str, hosts: Vec<String>) -> CertificateParams {
+    let mut params = CertificateParams::new(hosts).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
 impl Authority {
     fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(vec![]).unwrap();
+        let mut params = named(name, vec![]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
@@ -45,7 +53,7 @@ impl Authority {
 
     fn sign(&self, host: &str) -> Identity {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        let params = named(host, vec![host.to_owned()]);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let file = |kind: &str, text: &str| write_config(&format!("{}-{host}-{kind}", self.name), text);
         Identity { certificate: file("crt", &certificate.pem()), key: file("key", &key.serialize_pem()) }

@@ -1,6 +1,6 @@
 //! TLS 1.2 and 1.3 to clients and to servers, with rustls.
 //!
-//! Sessions are resumed: clients get tickets, and those to servers are kept. Early data is not taken, since whoever
+//! Sessions are resumed: clients get tickets, and those of servers are used. Early data is not taken, since whoever
 //! records it can send it again. A shell holds a [`Stream`], which is plain TCP or TLS over it.
 //!
 //! | module | what it is |
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
@@ -95,9 +96,13 @@ impl Connector {
             Some((certificate, key)) => {
                 let certificate = File { section, key: "certificate", path: certificate };
                 let key = File { section, key: "key", path: key };
-                builder
+                let mut config = builder
                     .with_client_auth_cert(certificate.certificates()?, key.key()?)
-                    .map_err(|error| certificate.unfit(error))?
+                    .map_err(|error| certificate.unfit(error))?;
+                // memcached breaks the handshake off if a client with a certificate resumes a session: it gives OpenSSL
+                // no session id context.
+                config.resumption = Resumption::disabled();
+                config
             }
         };
         Ok(Self { tls: TlsConnector::from(Arc::new(config)), name: tls.server_name.clone() })
