@@ -51,16 +51,17 @@ fn a_killed_server_fails_only_its_keys_and_only_until_it_is_ejected() {
     let stop = AtomicBool::new(false);
     let fleet_ref = &fleet;
     let (killed, stop, keys) = (&killed, &stop, &keys);
-    // Each client asks for the key of one server, over and over; returns when it was refused.
+    // Each client asks for the key of one server, over and over; returns when it sent what was refused.
     let run = move |server: usize| {
         let mut client = Client::new(fleet_ref);
         let (mut refused, mut asked) = (Vec::new(), 0);
         while !stop.load(Ordering::Relaxed) {
+            let sent = Instant::now();
             let reply = client.ask(&format!("get {}\r\n", keys[server]));
             asked += 1;
             if reply.starts_with("SERVER_ERROR") {
                 assert!(killed.load(Ordering::Relaxed) && server == 1, "server {server}: {reply}");
-                refused.push(Instant::now());
+                refused.push(sent);
             } else {
                 assert!(reply.starts_with("VALUE") || reply == "END\r\n", "{reply}");
             }
