@@ -59,6 +59,16 @@ pub enum RackError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// The process may not open as many files as it needs.
+    #[error(
+        "{needed} open files are needed and {allowed} allowed: raise the hard limit, `ulimit -Hn {needed}`"
+    )]
+    OpenFiles {
+        /// How many are needed.
+        needed: u64,
+        /// How many are allowed.
+        allowed: u64,
+    },
     /// The admin server's answer was not what was expected.
     #[error("admin {path}: {reason}")]
     Admin {

@@ -18,6 +18,7 @@
 //! | [`linearizability`] | histories of concurrent commands and the check that one register per key explains them |
 //! | [`load`] | load generators: open and closed loop, UDP and TCP |
 //! | [`loopback`] | programs that serve on the loopback interface |
+//! | [`open_files`] | how many files this process and its children may open |
 //! | [`proxied`] | memcached servers and a node that serves them over TCP, on the loopback interface |
 //! | [`random`] | a small seeded generator |
 //! | [`scratch`] | a directory that goes when it is no longer needed |
@@ -32,6 +33,7 @@ pub mod linearizability;
 pub mod load;
 pub mod loopback;
 pub mod memcached;
+pub mod open_files;
 pub mod proxied;
 pub mod rack;
 pub mod random;

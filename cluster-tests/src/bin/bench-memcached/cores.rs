@@ -1,9 +1,8 @@
-//! Who runs on which processor core, and how many files may be open.
+//! Who runs on which processor core.
 
 use std::error::Error;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
 /// One core for the middle box, the others for the rest.
@@ -64,20 +63,4 @@ fn set(cores: &[usize]) -> nix::Result<CpuSet> {
     let mut set = CpuSet::new();
     cores.iter().try_for_each(|core| set.set(*core))?;
     Ok(set)
-}
-
-/// Allows this process, and those that it starts, to have so many connections on each of two sides.
-///
-/// # Errors
-/// If the hard limit is lower.
-pub(crate) fn allow_files(connections: usize) -> Result<(), Box<dyn Error>> {
-    let needed = 2 * connections as u64 + 100;
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if hard < needed {
-        return Err(format!("{needed} open files are needed, {hard} allowed: raise `ulimit -Hn`").into());
-    }
-    if soft < needed {
-        setrlimit(Resource::RLIMIT_NOFILE, needed, hard)?;
-    }
-    Ok(())
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use clap::Parser;
 use cluster_tests::bench::progress::Progress;
 use cluster_tests::load::Order;
+use cluster_tests::open_files;
 use indicatif::ProgressBar;
 
 use arms::Arm;
@@ -81,7 +82,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let plan = Plan::of(&arguments);
     let mut report = Report::begin(plan.rounds);
-    cores::allow_files(point::MOST_CONNECTIONS)?;
+    // Two sides of each connection.
+    open_files::allow(2 * point::MOST_CONNECTIONS as u64 + 100)?;
     let cores = Cores::of_this_process()?;
     report.results = measure(&plan, &cores)?;
     print!("{}", report.to_markdown());
