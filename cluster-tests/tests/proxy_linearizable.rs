@@ -119,6 +119,8 @@ fn while_servers_are_killed_and_restarted() {
                 pool.servers[index].kill();
                 thread::sleep(Duration::from_millis(random.below(200) as u64));
                 pool.servers[index].restart().unwrap();
+                // What the node had cached it answers for a lease, unless it hears of the restart before.
+                thread::sleep(Duration::from_millis(LEASE_MS));
                 losses.into_iter().for_each(|loss| recorder.returned(loss, Outcome::Done));
             }
         });

@@ -33,6 +33,12 @@ impl Proxy {
         let Some(backend) = self.backends.get_mut(id) else { return };
         backend.phase = Phase::Up;
         backend.progress = now;
+        let server = backend.server;
+        if std::mem::take(&mut self.server_mut(server).lost) {
+            // Whoever is told now that a key is gone must not get it from a cache later.
+            self.pools[usize::from(server.pool)].shared.coherence().bump_pool();
+        }
+        let Some(backend) = self.backends.get_mut(id) else { return };
         if !backend.outgoing.unsent().is_empty() && !backend.announced {
             backend.announced = true;
             self.commons.actions.push_back(Action::SendToBackend(id));
@@ -43,10 +49,12 @@ impl Proxy {
     pub fn backend_closed(&mut self, id: BackendId, now: Nanos, sink: &mut dyn Transmit) {
         self.now = now;
         let Some(backend) = self.backends.get(id) else { return };
+        let server = backend.server;
         let failure = match backend.phase {
             Phase::Connecting(_) => Failure::Unreachable,
             Phase::Up => Failure::Closed,
         };
+        self.server_mut(server).lost |= failure == Failure::Closed;
         self.lose(id, failure, sink);
         self.settle(sink);
     }

@@ -19,6 +19,8 @@ pub(super) struct Server {
     /// Connections that were given up, the oldest first.
     pub(super) lingering: Vec<BackendId>,
     pub(super) probe: Option<BackendId>,
+    /// It ended a connection, and there has been no new one: it may have lost what it held.
+    pub(super) lost: bool,
     /// Failures since it last answered.
     pub(super) failures: u32,
     /// Before this no connection to it is tried.

@@ -250,3 +250,13 @@ fn a_client_reads_its_own_write_in_a_pipeline() {
     let expected = format!("{ITEM}END\r\nSTORED\r\nVALUE k 7 2\r\n11\r\nEND\r\nOK\r\nEND\r\n");
     assert_eq!(rig.ask(one, requests), expected);
 }
+
+#[test]
+fn a_server_that_may_have_lost_its_items_voids_what_is_cached_once_it_is_back() {
+    let (mut rig, one, _) = hot();
+    rig.reset(0);
+    rig.run();
+    assert_ne!(from_cache(&mut rig, one, "get k\r\n"), "", "answered while the server is away");
+    assert_eq!(rig.ask(one, "get x\r\n"), "END\r\n");
+    assert_eq!(from_cache(&mut rig, one, "get k\r\n"), "");
+}
