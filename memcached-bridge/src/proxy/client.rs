@@ -27,6 +27,8 @@ pub trait Transmit {
 
 /// Bytes from which on it is worth a system call of its own to save their copy.
 const DIRECT: usize = 8 * 1024;
+/// Bytes that are gathered for one system call at most: what fits the processor's cache.
+const GATHERED: usize = 64 * 1024;
 
 /// What the next bytes of a client are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +115,8 @@ pub(super) struct Client {
 pub(super) struct Commons {
     pub(super) spares: Spares,
     pub(super) actions: VecDeque<Action>,
+    /// Servers that are to be sent to: before anything else, so that they have something to do meanwhile.
+    pub(super) to_backends: VecDeque<BackendId>,
     /// Clients that may be read again.
     pub(super) resumable: VecDeque<ClientId>,
     /// Connections that may be read again.
@@ -257,7 +261,8 @@ impl Client {
 
     fn send(&mut self, id: ClientId, bytes: &[u8], commons: &mut Commons, sink: &mut dyn Transmit) {
         let mut rest = bytes;
-        if bytes.len() >= DIRECT && !self.blocked {
+        let much = bytes.len() >= DIRECT || self.out.len() + bytes.len() >= GATHERED;
+        if much && !self.blocked {
             let sent = sink.transmit(id, [self.out.as_slice(), bytes]);
             let old = sent.min(self.out.len());
             self.out.advance(old, &mut commons.spares);

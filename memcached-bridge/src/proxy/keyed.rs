@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::in_flight::{InFlight, Owner, Writes};
 use super::quiet::{self, Quiet};
 use super::request::{Asked, Taken};
-use super::{Action, MAX_ON_THE_WAY, Proxy};
+use super::{MAX_ON_THE_WAY, Proxy};
 use crate::hashing::MemberIndex;
 use crate::protocol::binary::HEADER_LEN;
 use crate::protocol::delimit::Shape;
@@ -94,7 +94,7 @@ impl Proxy {
         to.in_flight.push_back(in_flight);
         if !to.announced && to.phase == Phase::Up {
             to.announced = true;
-            self.commons.actions.push_back(Action::SendToBackend(backend));
+            self.commons.to_backends.push_back(backend);
         }
     }
 

@@ -41,7 +41,7 @@ impl Proxy {
         let Some(backend) = self.backends.get_mut(id) else { return };
         if !backend.outgoing.unsent().is_empty() && !backend.announced {
             backend.announced = true;
-            self.commons.actions.push_back(Action::SendToBackend(id));
+            self.commons.to_backends.push_back(id);
         }
     }
 

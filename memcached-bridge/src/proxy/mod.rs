@@ -357,19 +357,17 @@ impl Proxy {
 
     /// What is to be done next.
     pub fn next_action(&mut self) -> Option<Action> {
+        if let Some(id) = self.commons.to_backends.pop_front() {
+            if let Some(backend) = self.backends.get_mut(id) {
+                backend.announced = false;
+            }
+            return Some(Action::SendToBackend(id));
+        }
         let action = self.commons.actions.pop_front()?;
-        match action {
-            Action::SendToClient(id) => {
-                if let Some(client) = self.clients.get_mut(id) {
-                    client.announced = false;
-                }
-            }
-            Action::SendToBackend(id) => {
-                if let Some(backend) = self.backends.get_mut(id) {
-                    backend.announced = false;
-                }
-            }
-            _ => {}
+        if let Action::SendToClient(id) = action
+            && let Some(client) = self.clients.get_mut(id)
+        {
+            client.announced = false;
         }
         Some(action)
     }

@@ -10,7 +10,7 @@ use super::in_flight::{InFlight, Owner};
 use super::keyed::{push_head, shape};
 use super::quiet::Quiet;
 use super::request::Asked;
-use super::{Action, MAX_UPLOADS, Proxy};
+use super::{MAX_UPLOADS, Proxy};
 use crate::protocol::Protocol;
 
 /// Connections that wait for the next large value, by server.
@@ -122,7 +122,7 @@ impl Proxy {
         }
         if !to.announced && to.phase == super::backend::Phase::Up {
             to.announced = true;
-            self.commons.actions.push_back(Action::SendToBackend(backend));
+            self.commons.to_backends.push_back(backend);
         }
         self.clients[id].reading = Reading::Value { backend, left };
         if left == 0 {
