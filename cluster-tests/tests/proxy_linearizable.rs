@@ -51,13 +51,9 @@ fn workload(pool: &Proxied, seed: u64) -> Workload {
 fn run(workload: &Workload, meanwhile: impl FnOnce(&Recorder)) -> Vec<String> {
     let report = workload.run(&[], meanwhile).unwrap();
     let (seed, history) = (workload.seed, report.history);
-    assert!(
-        history.pending() * 10 < history.len(),
-        "seed {seed}: {} of {} pending: {:?}",
-        history.pending(),
-        history.len(),
-        report.errors
-    );
+    // What failed may or may not have been carried out: too much of it explains everything.
+    let (pending, all) = (history.pending(), history.len());
+    assert!(pending * 4 < all, "seed {seed}: {pending} of {all} pending: {:?}", report.errors.last());
     if let Err(violation) = check(&history) {
         panic!("seed {seed}: {violation}");
     }
