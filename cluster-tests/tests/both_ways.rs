@@ -18,9 +18,6 @@ fn rack(driver: Driver) -> Rack {
         let pool = &mut config.pool[0];
         pool.listen = Some(format!("0.0.0.0:{MEMCACHED_PORT}"));
         pool.hot_threshold = 2;
-        for (number, server) in (11..).zip(&mut pool.server) {
-            server.address = Some(format!("10.77.0.{number}:{MEMCACHED_PORT}"));
-        }
     });
     rack.build().unwrap()
 }

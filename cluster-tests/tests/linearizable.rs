@@ -7,7 +7,7 @@ mod support;
 
 use cluster_tests::linearizability::{Route, Workload, check};
 use cluster_tests::memcached::Encoding;
-use cluster_tests::rack::{Driver, MEMCACHED_PORT, Rack};
+use cluster_tests::rack::{Driver, MEMCACHED_PORT, NODE_ADDRESS, Rack};
 use cluster_tests::random::Random;
 use std::net::SocketAddrV4;
 use std::ops::Range;
@@ -134,5 +134,22 @@ fn with_a_switch_that_is_killed_and_comes_back() {
         if let Err(violation) = check(&report.unwrap().history) {
             panic!("seed {seed}: {violation}");
         }
+    }
+}
+
+/// Half of the clients speak TCP to the node itself, which serves the same pool there.
+#[test]
+fn with_clients_of_the_node_over_tcp() {
+    let listen = SocketAddrV4::new(NODE_ADDRESS, MEMCACHED_PORT);
+    let rack = smart(Driver::AfXdp, 2).configure(move |config| {
+        config.dataplane.host_interface = Some("ss0".to_owned());
+        let pool = &mut config.pool[0];
+        pool.listen = Some(listen.to_string());
+        (pool.lease_ms, pool.hot_threshold, pool.auto_eject) = (LEASE_MS, 2, false);
+    });
+    let rack = rack.build().unwrap();
+    for seed in seeds(2) {
+        let routes = vec![Route::Udp(rack.vip()), Route::Tcp(listen)];
+        run(&rack, &Workload { routes, ..workload(&rack, seed) }, || pauses(&rack, seed));
     }
 }

@@ -201,7 +201,7 @@ impl RackBuilder {
         };
         let server = |(index, server): (usize, &Server)| PoolServer {
             name: format!("mc{}", index + 1),
-            address: None,
+            address: Some(format!("{}:{}", server.host.address, super::MEMCACHED_PORT)),
             mac: server.host.mac.to_string(),
             port: server.host.port.clone(),
             weight: 1,
@@ -224,8 +224,8 @@ impl RackBuilder {
             pool: vec![Pool {
                 name: "web".to_owned(),
                 vip: VIP.to_string(),
-                listen: None,
                 port: super::MEMCACHED_PORT,
+                listen: None,
                 distribution: "ketama".to_owned(),
                 hash: "fnv1a_64".to_owned(),
                 clients: vec!["10.77.0.0/24".to_owned()],
