@@ -6,7 +6,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
@@ -282,6 +282,50 @@ fn a_server_that_is_another_one_is_not_used() {
         assert_eq!(&reply, expected, "{pool}");
     }
     node.wait_metric("smartswitch_proxy_server_handshakes_failed_total", 2.0);
+}
+
+fn reload(node: &Node) -> Output {
+    let admin = node.admin.to_string();
+    Command::new(support::SMARTSWITCH).args(["reload", "--admin", &admin]).output().unwrap()
+}
+
+#[test]
+fn a_reload_reads_the_files_again_and_who_is_connected_goes_on() {
+    let (before, after) = (Authority::new("before"), Authority::new("after"));
+    let server = Node::start();
+    let (identity, renewed) = (before.sign("127.0.0.1"), after.sign("127.0.0.1"));
+    let tls = format!("[pool.tls]\n{}", identity.keys());
+    let node = Node::start_beside("tls-reload", "", &pool("web", &[server.memcached], "", &tls));
+    let mut connected = dial(node.pool("web"), &before.client(&TLS13, None));
+    assert_eq!(ask(&mut connected, b"set k 0 0 1\r\n1\r\n", 8), b"STORED\r\n");
+    std::fs::copy(&renewed.certificate, &identity.certificate).unwrap();
+    let refused = reload(&node);
+    assert!(!refused.status.success(), "a certificate without its key is taken");
+    std::fs::copy(&renewed.key, &identity.key).unwrap();
+    assert!(reload(&node).status.success());
+    assert_eq!(ask(&mut connected, b"get k\r\n", 20), b"VALUE k 0 1\r\n1\r\nEND\r\n"[..20]);
+    let trusts_the_new = after.client(&TLS13, None);
+    wait("the new certificate", || {
+        let mut client = dial(node.pool("web"), &trusts_the_new);
+        client.write_all(b"mn\r\n").ok()?;
+        client.read_exact(&mut [0; 4]).ok()
+    });
+}
+
+#[test]
+fn a_reload_closes_who_came_in_by_another_door() {
+    let server = Node::start();
+    let keys = |keys: &str| pool("web", &[server.memcached], keys, "");
+    let node = Node::start_beside("doors", "", &keys(""));
+    let mut client = connect(node.pool("web"));
+    client.write_all(b"mn\r\n").unwrap();
+    client.read_exact(&mut [0; 4]).unwrap();
+    let users = write_config("doors-users", "alice:wonderland\n");
+    let listen = "listen = \"127.0.0.1:0\"";
+    let guarded = keys(&format!("password_file = {users:?}"));
+    write_config("doors", &format!("[admin]\n{listen}\n[embedded]\n{listen}\n{guarded}"));
+    assert!(reload(&node).status.success());
+    assert_eq!(client.read(&mut [0; 1]).unwrap_or(0), 0, "who has no password is served still");
 }
 
 #[test]

@@ -294,7 +294,7 @@ fn pool(mut table: Reader<'_, '_>, dataplane: Option<&Dataplane>) -> Option<(Poo
     let name = table.required("name", "\"web\"", name);
     let vip = table.parsed::<Ipv4Addr>("vip", "an IPv4 address such as \"10.0.0.100\"");
     let tcp = pool_tcp(&mut table);
-    security::pool_is_on_path_alone(&table, vip.as_ref(), tcp.as_ref());
+    security::is_nowhere_open(&table, vip.as_ref(), tcp.as_ref());
     if vip.is_none() && tcp.is_none() && !table.has("vip") && !table.has("listen") {
         let remedy = "add `listen = \"127.0.0.1:11211\"` to serve it over TCP, or `vip = \"10.0.0.100\"` for the packet path";
         table.error(&table.span.clone(), "[[pool]] has no address for clients", remedy);

@@ -54,7 +54,7 @@ pub(super) fn pool(table: &mut Reader<'_, '_>) -> Security {
 }
 
 /// What is to be kept over TCP must not be open on the packet path.
-pub(super) fn pool_is_on_path_alone(
+pub(super) fn is_nowhere_open(
     table: &Reader<'_, '_>,
     vip: Option<&Located<Ipv4Addr>>,
     tcp: Option<&Located<PoolTcp>>,

@@ -309,6 +309,92 @@ fn passwords_and_datagrams_exclude_one_another() {
     assert!(problems.len() == 1 && problems[0].to_string().starts_with(message), "{problems:#?}");
 }
 
+const TCP_POOL: &str = r#"
+[[pool]]
+name = "web"
+listen = "127.0.0.1:11211"
+client_requests_per_s = 1000
+requests_per_s = 50000
+burst = 100000
+max_connections_per_client = 64
+max_value = "1MiB"
+max_ttl_s = 86400
+stall_timeout_s = 30
+password_file = "users"
+
+[pool.tls]
+certificate = "node.crt"
+key = "node.key"
+client_ca = "clients.crt"
+
+[pool.server_tls]
+ca = "servers.crt"
+server_name = "mc.example"
+
+[[pool.server]]
+name = "10.0.0.11:11211"
+"#;
+
+#[test]
+fn a_pool_is_read_with_its_doors_and_limits() {
+    let checked = parse("f", TCP_POOL);
+    assert_eq!(checked.problems, []);
+    let pool = checked.config.unwrap().pools.remove(0).tcp.unwrap();
+    let rates = (pool.per_client.rate.unwrap(), pool.rate.unwrap());
+    assert_eq!((rates.0.per_second, rates.0.burst), (1000, 1000), "a second's worth at once");
+    assert_eq!((rates.1.per_second, rates.1.burst), (50_000, 100_000));
+    assert_eq!((pool.per_client.connections, pool.stall_timeout.as_secs()), (Some(64), 30));
+    assert_eq!(pool.tls.unwrap().client_ca, Some("clients.crt".into()));
+    assert!(pool.server_tls.unwrap().identity.is_none());
+}
+
+/// What is changed in the pool, and the beginning of what is said.
+#[test]
+fn doors_and_limits_that_do_not_fit_are_named_with_a_remedy() {
+    for (original, replaced, expected) in [
+        (
+            "key = \"node.key\"",
+            "",
+            "f:14:1: error: `key` is missing in [pool.tls]\n  remedy: add `key = \"/etc/smartswitch/tls.key\"`",
+        ),
+        (
+            "client_ca",
+            "clients_ca",
+            "f:17:1: error: unknown key `clients_ca` in [pool.tls]\n  remedy: did you mean `client_ca`?",
+        ),
+        (
+            "ca = \"servers.crt\"",
+            "ca = \"servers.crt\"\nkey = \"x\"",
+            "f:21:7: error: `certificate` and `key` in [pool.server_tls] belong together\n  remedy: give both, or neither",
+        ),
+        ("mc.example", "mc example", "f:21:15: error: `mc example` is no name of a server"),
+        ("requests_per_s = 50000", "", "f:7:9: error: `burst` without `requests_per_s` limits nothing"),
+        (
+            "max_ttl_s = 86400",
+            "max_ttl_s = 2592001",
+            "f:10:13: error: `max_ttl_s` in [[pool]]: 2592001 is out of range",
+        ),
+        ("listen = \"127.0.0.1:11211\"", "", "f:2:1: error: [[pool]] has no address for clients"),
+        (
+            "listen = ",
+            "clients = [\"10.0.0.0/8\"]\nvip = \"10.0.0.100\"\nlisten = ",
+            "f:5:7: error: `vip` and `password_file` exclude one another: over UDP everybody would be served without",
+        ),
+    ] {
+        let found = parse("f", &TCP_POOL.replacen(original, replaced, 1)).problems;
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert!(
+            found.iter().any(|problem| problem.starts_with(expected)),
+            "{replaced}\n{expected}\n{found:#?}"
+        );
+    }
+    let found = problems("[embedded]\nudp = true\n[embedded.tls]\ncertificate = \"a\"\nkey = \"b\"\n");
+    assert!(
+        found[0].starts_with("node.toml:2:7: error: `udp` and [embedded.tls] exclude one another"),
+        "{found:#?}"
+    );
+}
+
 #[test]
 fn a_misspelled_key_is_not_reported_as_missing_too() {
     assert_eq!(problems(&RACK.replace("clients =", "client =")).len(), 1);
