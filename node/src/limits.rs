@@ -15,7 +15,7 @@ use memcached_bridge::proxy::limits::{Rate, TokenBucket};
 const MAX_REMEMBERED: usize = 65_536;
 
 /// The limits of each client; none without.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PerClient {
     /// Connections at a time.
     pub connections: Option<usize>,
@@ -63,6 +63,18 @@ impl Clients {
         let client = client(address);
         let bucket = self.table().enter(client, self.limits, now)?;
         Some(Share { clients, client: Some(client), bucket })
+    }
+
+    /// A place for a connection that is there already, however many its client has.
+    pub(crate) fn keep(self: &Arc<Self>, address: IpAddr, now: Nanos) -> Share {
+        let clients = Arc::clone(self);
+        if self.limits.connections.is_none() && self.limits.rate.is_none() {
+            return Share { clients, client: None, bucket: None };
+        }
+        let client = client(address);
+        let bucket =
+            self.table().enter(client, PerClient { connections: None, ..self.limits }, now).flatten();
+        Share { clients, client: Some(client), bucket }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -4,9 +4,9 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 
-use support::{Node, connect, wait, write_config};
+use support::{Node, ask, connect, wait, write_config};
 
 /// A node with a pool `web` in front of another one.
 fn behind(server: &Node, name: &str, keys: &str) -> Node {
@@ -15,14 +15,6 @@ fn behind(server: &Node, name: &str, keys: &str) -> Node {
         server.memcached
     );
     Node::start_beside(name, "", &pool)
-}
-
-fn ask(address: SocketAddr, commands: &str) -> String {
-    let mut stream = connect(address);
-    stream.write_all(format!("{commands}quit\r\n").as_bytes()).unwrap();
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).unwrap();
-    reply
 }
 
 /// Whether the other side closes the connection.

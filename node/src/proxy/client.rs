@@ -2,14 +2,16 @@
 
 use std::future::poll_fn;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use fabric::time::Nanos;
 use memcached_bridge::proxy::ClientId;
+use memcached_bridge::proxy::limits::TokenBucket;
 use tokio::io::ReadBuf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
@@ -49,16 +51,16 @@ fn admit(shell: &Rc<Shell>, index: u16, tcp: TcpStream, client: SocketAddr) {
         pool.counters.crowded_clients.fetch_add(1, Ordering::Relaxed);
         return reject(tcp, pool);
     };
-    let Some(seat) = Seat::take(pool, index, share) else {
+    let Some(seat) = Seat::take(pool, client.ip(), share) else {
         pool.counters.rejected_connections.fetch_add(1, Ordering::Relaxed);
         return reject(tcp, pool);
     };
     // What is sent is sent whole, so there is nothing to wait for.
     _ = tcp.set_nodelay(true);
     if pool.acceptor.is_some() {
-        spawn_local(secure(Rc::clone(shell), tcp, client, seat));
+        spawn_local(secure(Rc::clone(shell), index, tcp, seat));
     } else {
-        enter(shell, Stream::Plain(tcp), seat);
+        enter(shell, index, Stream::Plain(tcp), seat);
     }
 }
 
@@ -72,36 +74,35 @@ fn reject(tcp: TcpStream, pool: &OpenPool) {
 }
 
 /// Does the handshake of TLS first.
-async fn secure(shell: Rc<Shell>, tcp: TcpStream, client: SocketAddr, seat: Seat) {
-    let pool = shell.pool(seat.index);
+async fn secure(shell: Rc<Shell>, index: u16, tcp: TcpStream, seat: Seat) {
+    let pool = Arc::clone(&seat.pool);
     let Some(acceptor) = &pool.acceptor else { return };
-    match acceptor.accept(tcp).await {
-        Ok(stream) => {
-            pool.counters.handshakes.fetch_add(1, Ordering::Relaxed);
-            pool.counters.handshakes_resumed.fetch_add(stream.is_resumed().into(), Ordering::Relaxed);
-            if !shell.is_draining() {
-                enter(&shell, stream, seat);
-            }
-        }
+    let stream = match acceptor.accept(tcp).await {
+        Ok(stream) => stream,
         Err(error) => {
-            tracing::debug!(%client, %error, "no TLS with a client");
+            tracing::debug!(client = %seat.client, %error, "no TLS with a client");
             pool.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+            return;
         }
+    };
+    pool.counters.handshakes.fetch_add(1, Ordering::Relaxed);
+    pool.counters.handshakes_resumed.fetch_add(stream.is_resumed().into(), Ordering::Relaxed);
+    // The pools may have been reloaded meanwhile.
+    let Some((shell, index)) = shell.latest(index).filter(|(latest, _)| !latest.is_draining()) else {
+        return;
+    };
+    let is_same = Arc::ptr_eq(shell.pool(index), &seat.pool);
+    let seat = if is_same { Some(seat) } else { seat.keep(shell.pool(index), shell.now()) };
+    if let Some(seat) = seat {
+        enter(&shell, index, stream, seat);
     }
 }
 
-/// The client can be served: by the generation of pools that is there now, if another one took over meanwhile.
-fn enter(shell: &Rc<Shell>, stream: Stream, mut seat: Seat) {
-    if let Some((next, index)) = shell.successor(seat.index) {
-        let Some(index) = index else { return };
-        seat.moved(next.pool(index), index);
-        return enter(&next, stream, seat);
-    }
+/// The client can be served.
+fn enter(shell: &Rc<Shell>, index: u16, stream: Stream, seat: Seat) {
     let mut proxy = shell.proxy.borrow_mut();
-    let id = proxy.client_opened(seat.index, shell.now());
-    if let Some(bucket) = seat.share.bucket() {
-        proxy.limit_client(id, bucket);
-    }
+    let id = proxy.client_opened(index, shell.now());
+    proxy.limit_client(id, seat.bucket());
     let task = spawn_local(read(Rc::clone(shell), id)).abort_handle();
     let connection = Connection::new(task, Some(Socket::new(stream)), Some(seat));
     shell.sockets.borrow_mut().clients.insert(id, connection);
@@ -110,23 +111,35 @@ fn enter(shell: &Rc<Shell>, stream: Stream, mut seat: Seat) {
 /// One of a pool's `max_connections`, and of those that the client may have.
 pub(super) struct Seat {
     pool: Arc<OpenPool>,
-    index: u16,
+    client: IpAddr,
     share: Share,
 }
 
 impl Seat {
-    fn take(pool: &Arc<OpenPool>, index: u16, share: Share) -> Option<Self> {
+    fn take(pool: &Arc<OpenPool>, client: IpAddr, share: Share) -> Option<Self> {
         let most = pool.tcp.max_connections;
         let free = |taken: usize| (taken < most).then_some(taken + 1);
         pool.connections.try_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
-        Some(Self { pool: Arc::clone(pool), index, share })
+        Some(Self { pool: Arc::clone(pool), client, share })
     }
 
-    /// The place in the pool that follows this one. A client that is connected keeps its place, whatever the limits are now.
-    pub(super) fn moved(&mut self, pool: &Arc<OpenPool>, index: u16) {
-        pool.connections.fetch_add(1, Ordering::Relaxed);
-        self.pool.connections.fetch_sub(1, Ordering::Relaxed);
-        (self.pool, self.index) = (Arc::clone(pool), index);
+    /// A client that is connected keeps its place when its pool changes, whatever the limits are now. `None` if the pool's
+    /// doors are others now: it would not have come in so.
+    pub(super) fn keep(self, pool: &Arc<OpenPool>, now: Nanos) -> Option<Self> {
+        let (old, new) = (&self.pool.tcp, &pool.tcp);
+        let is_kept = old.tls == new.tls
+            && old.password_file == new.password_file
+            && config::is_allowed(&pool.config.clients, self.client);
+        is_kept.then(|| {
+            pool.connections.fetch_add(1, Ordering::Relaxed);
+            let share = pool.clients.keep(self.client, now);
+            Self { pool: Arc::clone(pool), client: self.client, share }
+        })
+    }
+
+    /// What limits the client's requests, if something does.
+    pub(super) fn bucket(&self) -> Option<Arc<TokenBucket>> {
+        self.share.bucket()
     }
 }
 

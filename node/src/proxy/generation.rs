@@ -85,16 +85,16 @@ fn open_pool(
     now: Nanos,
 ) -> Result<Arc<OpenPool>, StartError> {
     let old = before.iter().find(|old| old.config.name == pool.name);
-    // Certificates and passwords may have changed in files of the same name.
-    let reads_files = tcp.tls.is_some() || tcp.server_tls.is_some() || tcp.password_file.is_some();
-    if let Some(same) = old.filter(|old| old.config == *pool && !reads_files) {
+    // Files may hold something else now.
+    if let Some(same) = old.filter(|old| old.config == *pool && !reads_files(tcp)) {
         return Ok(Arc::clone(same));
     }
     let ring = |source| StartError::Ring { pool: pool.name.clone(), source };
     // The standard library's random numbers, which it takes from the system.
     let seed = RandomState::new().hash_one(0);
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let settings = settings(pool, tcp, unix.saturating_sub(now.0 / 1_000_000_000))?;
+    let settings = settings(pool, tcp, now)?;
+    let (tls, server_tls) = (tcp.tls.as_ref(), tcp.server_tls.as_ref());
+    let clients = old.filter(|old| old.tcp.per_client == tcp.per_client).map(|old| Arc::clone(&old.clients));
     let shared = match (old, tracking) {
         (Some(old), _) => old.shared.successor(settings, seed, now, now + APART),
         (None, Some(tracking)) => SharedPool::tracked(settings, threads, tracking.clone()),
@@ -106,15 +106,15 @@ fn open_pool(
         listen,
         shared: shared.map_err(ring)?,
         connections: AtomicUsize::new(0),
-        clients: Clients::new(tcp.per_client),
-        acceptor: tcp.tls.as_ref().map(|tls| Acceptor::open(tls, "[pool.tls]")).transpose()?,
-        connector: tcp
-            .server_tls
-            .as_ref()
-            .map(|tls| Connector::open(tls, "[pool.server_tls]"))
-            .transpose()?,
+        clients: clients.unwrap_or_else(|| Clients::new(tcp.per_client)),
+        acceptor: tls.map(|tls| Acceptor::open(tls, "[pool.tls]")).transpose()?,
+        connector: server_tls.map(|tls| Connector::open(tls, "[pool.server_tls]")).transpose()?,
         counters: Counters::default(),
     }))
+}
+
+fn reads_files(tcp: &PoolTcp) -> bool {
+    tcp.tls.is_some() || tcp.server_tls.is_some() || tcp.password_file.is_some()
 }
 
 /// A listener for each thread on the same address: those that are there already, or new ones.
@@ -144,9 +144,11 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn settings(pool: &config::Pool, tcp: &PoolTcp, unix_at_zero: u64) -> Result<Pool, PasswordError> {
-    let server = |server: &config::Server| Server { name: server.name.clone(), weight: server.weight };
+fn settings(pool: &config::Pool, tcp: &PoolTcp, now: Nanos) -> Result<Pool, PasswordError> {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let passwords = tcp.password_file.as_deref();
+    let credentials = passwords.map(|path| passwords::read(path, "[[pool]]")).transpose()?;
+    let server = |server: &config::Server| Server { name: server.name.clone(), weight: server.weight };
     Ok(Pool {
         name: pool.name.clone(),
         servers: pool.servers.iter().map(server).collect(),
@@ -170,8 +172,8 @@ fn settings(pool: &config::Pool, tcp: &PoolTcp, unix_at_zero: u64) -> Result<Poo
             max_value: tcp.max_value.map(|size| size.0 as usize),
             max_ttl: tcp.max_ttl,
             stall: tcp.stall_timeout,
-            unix_at_zero,
+            unix_at_zero: unix.saturating_sub(now.0 / 1_000_000_000),
         },
-        credentials: passwords.map(|path| passwords::read(path, "[[pool]]")).transpose()?.map(Arc::new),
+        credentials: credentials.map(Arc::new),
     })
 }

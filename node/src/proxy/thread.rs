@@ -24,7 +24,7 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::MissedTickBehavior;
 
 use super::generation::{APART, Generation, Listener};
-use super::sockets::{Sent, Socket, Sockets};
+use super::sockets::{Connection, Sent, Socket, Sockets};
 use super::{OpenPool, Pools, backend, client};
 use crate::clock::Clock;
 use crate::run::GRACE;
@@ -241,36 +241,51 @@ impl Shell {
         *self.succession.borrow_mut() = None;
     }
 
+    /// The generation that serves now, and its index of what was the pool at `index` here. `None` if that is gone.
+    pub(super) fn latest(self: &Rc<Self>, mut index: u16) -> Option<(Rc<Self>, u16)> {
+        let mut latest = Rc::clone(self);
+        loop {
+            let next = match &*latest.succession.borrow() {
+                Some(succession) => {
+                    index = succession.pools[usize::from(index)]?;
+                    Rc::clone(&succession.shell)
+                }
+                None => break,
+            };
+            latest = next;
+        }
+        Some((latest, index))
+    }
+
     /// Where a client goes on that is none of this generation any more.
     pub(super) fn moved(&self, id: ClientId) -> Option<Moved> {
         self.moved.borrow_mut().remove(id)
     }
 
-    /// Moves a client of which nothing is under way to the successor. One whose pool is gone is closed.
+    /// Moves a client of which nothing is under way to the successor. One whose pool is gone, or would not let it in so, is
+    /// closed.
     fn hand_over(self: &Rc<Self>, id: ClientId) {
         let succession = self.succession.borrow();
         let Some(Succession { shell: next, pools }) = &*succession else { return };
         let Some(handover) = self.proxy.borrow_mut().hand_over(id, self.now()) else { return };
-        let Some(pool) = pools[usize::from(handover.pool())] else { return self.close_client(id) };
         let Some(mut connection) = self.sockets.borrow_mut().clients.remove(id) else { return };
-        let new = {
-            let mut sockets = next.sockets.borrow_mut();
-            next.proxy.borrow_mut().take_over(pool, handover, next.now(), &mut *sockets)
-        };
-        // Its task looks for it here, and finds that it moved.
-        connection.socket.iter().for_each(|socket| socket.wake());
-        connection.seat.iter_mut().for_each(|seat| seat.moved(next.pool(pool), pool));
-        next.sockets.borrow_mut().clients.insert(new, connection);
+        let successor = pools[usize::from(handover.pool())].and_then(|pool| {
+            let seat = connection.seat.take()?.keep(next.pool(pool), next.now())?;
+            Some((pool, seat))
+        });
+        let Some((pool, seat)) = successor else { return self.close(connection) };
+        {
+            let (mut proxy, mut sockets) = (next.proxy.borrow_mut(), next.sockets.borrow_mut());
+            let new = proxy.take_over(pool, handover, next.now(), &mut *sockets);
+            proxy.limit_client(new, seat.bucket());
+            connection.seat = Some(seat);
+            // Its task looks for it here, and finds that it moved.
+            connection.socket.iter().for_each(|socket| socket.wake());
+            sockets.clients.insert(new, connection);
+            self.moved.borrow_mut().insert(id, Moved { shell: Rc::clone(next), id: new });
+        }
         next.schedule_flush();
-        self.moved.borrow_mut().insert(id, Moved { shell: Rc::clone(next), id: new });
         self.ended.notify_one();
-    }
-
-    /// Who has taken over from this generation, and its index of the pool at `index`, if it has that still.
-    pub(super) fn successor(&self, index: u16) -> Option<(Rc<Shell>, Option<u16>)> {
-        let succession = self.succession.borrow();
-        let Succession { shell, pools } = succession.as_ref()?;
-        Some((Rc::clone(shell), pools[usize::from(index)]))
     }
 
     pub(super) fn now(&self) -> Nanos {
@@ -347,7 +362,12 @@ impl Shell {
     /// Closes the client's connection; over TLS the client is told.
     fn close_client(self: &Rc<Self>, id: ClientId) {
         let closed = self.sockets.borrow_mut().clients.remove(id);
-        let Some(mut connection) = closed else { return };
+        if let Some(connection) = closed {
+            self.close(connection);
+        }
+    }
+
+    fn close(self: &Rc<Self>, mut connection: Connection) {
         let Some(stream) = connection.socket.take().and_then(Socket::into_farewell) else {
             return self.ended.notify_one();
         };

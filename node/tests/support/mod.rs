@@ -113,6 +113,13 @@ impl Drop for Node {
     }
 }
 
+pub fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
 /// What one connection answers to `commands` and `quit`.
 pub fn ask(to: SocketAddr, commands: &str) -> String {
     let mut stream = connect(to);
@@ -133,14 +140,6 @@ pub fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::yield_now();
     }
-}
-
-/// A connection on which nothing is waited for longer than a test may take.
-pub fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream
 }
 
 pub fn write_config(name: &str, text: &str) -> PathBuf {

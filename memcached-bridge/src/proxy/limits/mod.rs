@@ -56,10 +56,10 @@ impl ClientLimits {
 }
 
 impl Proxy {
-    /// Has `bucket`, which other connections of the same client may share, limit the client's requests.
-    pub fn limit_client(&mut self, id: ClientId, bucket: Arc<TokenBucket>) {
+    /// Has `bucket`, which other connections of the same client may share, limit the client's requests; none does without.
+    pub fn limit_client(&mut self, id: ClientId, bucket: Option<Arc<TokenBucket>>) {
         if let Some(client) = self.clients.get_mut(id) {
-            client.bucket = Some(bucket);
+            client.bucket = bucket;
         }
     }
 

@@ -40,7 +40,7 @@ fn a_clients_connections_share_its_rate_and_others_have_theirs() {
     let (one, other) = (bucket(), bucket());
     let clients = [one.clone(), one, other].map(|bucket| {
         let client = rig.open();
-        rig.proxy.limit_client(client, bucket);
+        rig.proxy.limit_client(client, Some(bucket));
         client
     });
     assert_eq!(rig.ask(clients[0], "get a\r\nget a\r\n"), "END\r\nEND\r\n");
