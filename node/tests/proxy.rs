@@ -9,20 +9,8 @@ use std::process::Command;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use support::fleet::{Fleet, Memcached};
-use support::{connect, wait};
-
-/// xorshift64* (Vigna 2016).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
-    }
-}
+use support::fleet::Fleet;
+use support::wait;
 
 #[test]
 fn a_pool_is_one_memcached() {
@@ -59,92 +47,6 @@ fn memccapable_finds_nothing_wrong() {
         let output = output.expect("memccapable is missing: apt-get install libmemcached-tools");
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && text.contains("All tests passed"), "{protocol}: {text}");
-    }
-}
-
-/// Random commands on few keys, none of whose replies tells servers apart.
-fn random_commands(random: &mut Random) -> Vec<u8> {
-    let mut commands = Vec::new();
-    for _ in 0..200 {
-        let key = format!("k{}", random.below(12));
-        let number = random.below(100);
-        let len = [0, 1, 10, 3000, 70_000][random.below(5)];
-        let value = "v".repeat(len);
-        let noreply = ["", " noreply"][random.below(2)];
-        let verb = ["set", "add", "replace", "append", "prepend"][random.below(5)];
-        commands.extend(
-            match random.below(22) {
-                0..=3 => format!("{verb} {key} {number} 0 {len}{noreply}\r\n{value}\r\n"),
-                4 => format!("set {key} 0 0 2\r\n{number:02}\r\n"),
-                5 => format!("incr {key} {number}{noreply}\r\n"),
-                6 => format!("decr {key} {number}\r\n"),
-                7 => format!("delete {key}{noreply}\r\n"),
-                8 => format!("touch {key} 0{noreply}\r\n"),
-                9 => format!("gat 0 {key}\r\n"),
-                10 => format!("ms {key} {len} q F{number}\r\n{value}\r\n"),
-                11 => format!("ms {key} {len} ME O{number}\r\n{value}\r\n"),
-                12 => format!("mg {key} v f k q O{number}\r\n"),
-                13 => format!("mg {key} s t\r\n"),
-                14 => format!("md {key} q O{number}\r\n"),
-                15 => format!("ma {key} q N0 J{number} v\r\n"),
-                16 => format!("ma {key} v D{number}\r\n"),
-                17 => "mn\r\n".to_owned(),
-                18 => {
-                    ["nonsense\r\n", "get\r\n", "set a b c d\r\n", "mg a Z\r\n"][random.below(4)].to_owned()
-                }
-                19 => format!("set {key} 0 0 2\r\nabcd\r\n"),
-                _ => format!("get {key}\r\n"),
-            }
-            .bytes(),
-        );
-    }
-    commands.extend(b"\r\n\r\nflush_all\r\nmg the-end k Olast\r\n");
-    commands
-}
-
-/// The reply to `commands`, sent in pieces of random lengths.
-fn converse(mut stream: TcpStream, commands: &[u8], random: &mut Random) -> Vec<u8> {
-    let mut reader = stream.try_clone().unwrap();
-    let reading = std::thread::spawn(move || {
-        let (mut reply, mut piece) = (Vec::new(), vec![0; 65536]);
-        while !reply.ends_with(b"EN kthe-end Olast\r\n") {
-            let len = reader.read(&mut piece).unwrap();
-            assert!(len > 0, "closed after {}", String::from_utf8_lossy(&reply));
-            reply.extend_from_slice(&piece[..len]);
-        }
-        reply
-    });
-    let mut rest = commands;
-    while !rest.is_empty() {
-        let most = [3, 50, 2000, 100_000][random.below(4)];
-        let (piece, after) = rest.split_at(rest.len().min(1 + random.below(most)));
-        stream.write_all(piece).unwrap();
-        rest = after;
-    }
-    reading.join().unwrap()
-}
-
-/// `MEMCACHED_SEED` repeats a run.
-#[test]
-fn the_bytes_are_those_of_memcached() {
-    let fleet = Fleet::start("differential", 2, "hot_threshold = 1");
-    let alone = Memcached::start();
-    let given = std::env::var("MEMCACHED_SEED").ok().map(|seed| seed.parse().unwrap());
-    let first = given.unwrap_or_else(|| u64::from(std::process::id()) * 1000 + 1);
-    for seed in first..first + if given.is_some() { 1 } else { 25 } {
-        let mut random = Random(seed | 1 << 40);
-        let commands = random_commands(&mut random);
-        let expected = converse(connect(([127, 0, 0, 1], alone.port).into()), &commands, &mut random);
-        let reply = converse(fleet.node.connect(), &commands, &mut random);
-        if reply != expected {
-            let at = reply.iter().zip(&expected).position(|(one, other)| one != other);
-            let at = at.unwrap_or(reply.len().min(expected.len()));
-            let near = |bytes: &[u8]| {
-                String::from_utf8_lossy(&bytes[at.saturating_sub(100)..bytes.len().min(at + 100)])
-                    .into_owned()
-            };
-            panic!("MEMCACHED_SEED={seed}, byte {at}:\n{}\ninstead of\n{}", near(&reply), near(&expected));
-        }
     }
 }
 
