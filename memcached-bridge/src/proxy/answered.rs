@@ -12,6 +12,9 @@ use crate::protocol::Protocol;
 use crate::protocol::binary::{HEADER_LEN, Header};
 use crate::protocol::delimit::{Garbled, Kind, Piece, Shape};
 
+/// What memcached says to a connection beyond its limit, whatever it asks, before it closes it.
+const TOO_MANY_CONNECTIONS: &[u8] = b"ERROR Too many open connections\r\n";
+
 impl Proxy {
     /// Whether to read from the server now; if not, not before [`Action::ReadBackend`].
     pub fn backend_wants(&self, id: BackendId) -> bool {
@@ -133,6 +136,9 @@ impl Proxy {
     ) {
         let mut front = front;
         let begins = !front.begun;
+        if begins && bytes == TOO_MANY_CONNECTIONS {
+            return self.lose(id, Failure::Unreachable, sink);
+        }
         if begins {
             self.reply_begins(id, &mut front, piece, bytes);
         }

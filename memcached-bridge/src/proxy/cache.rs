@@ -120,7 +120,7 @@ impl Proxy {
         if !self.pass_hit(asked.client, None, asked.request.verb, key, hash, form, &mut wanted, sink) {
             return Looked::Missed(hash);
         }
-        self.fill_wanted(pool, lane, wanted);
+        self.fill_wanted(pool, lane, &mut wanted);
         Looked::Answered
     }
 
@@ -169,8 +169,8 @@ impl Proxy {
     }
 
     /// Asks the servers of these keys for their values, with all that it takes to answer for them.
-    pub(super) fn fill_wanted(&mut self, pool: usize, lane: u8, wanted: Vec<Wanted>) {
-        for Wanted { key, hash } in wanted {
+    pub(super) fn fill_wanted(&mut self, pool: usize, lane: u8, wanted: &mut Vec<Wanted>) {
+        for Wanted { key, hash } in wanted.drain(..) {
             self.fill(pool, lane, key, hash);
         }
     }

@@ -3,6 +3,8 @@
 //! Items go on to the client as they come, from whichever server: the protocol does not order them. Only while an item
 //! of one server is under way are those of the others held.
 
+use std::borrow::Cow;
+
 use slotmap::SlotMap;
 
 use super::backend::BackendId;
@@ -64,7 +66,12 @@ const NO_PART: u16 = u16::MAX;
 #[derive(Debug, Default)]
 pub(super) struct Gathers {
     table: SlotMap<GatherId, Gather>,
+    /// Lists of parts that are not in use, for their memory.
+    spare: Vec<Vec<Part>>,
 }
+
+/// Lists of parts that are kept.
+const MAX_SPARE: usize = 64;
 
 impl Gathers {
     /// A reply of `parts` parts, of which one more has failed if there is a `failure`.
@@ -76,8 +83,9 @@ impl Gathers {
         parts: usize,
         failure: Option<Vec<u8>>,
     ) -> GatherId {
-        let parts = (0..parts).map(|_| Part::default()).collect::<Vec<_>>();
-        let waiting = parts.len();
+        let waiting = parts;
+        let mut parts = self.spare.pop().unwrap_or_default();
+        parts.resize_with(waiting, Part::default);
         let failure = failure.map(|failure| (NO_PART, failure));
         let (current, holding_up) = (None, Vec::new());
         self.table.insert(Gather { client, place, merge, waiting, current, parts, failure, holding_up })
@@ -172,15 +180,20 @@ impl Gathers {
         }
         let Some(gather) = self.table.remove(id) else { return Flow::Gone };
         let failure = gather.failure.map(|(_, said)| said);
-        let last = match (failure, gather.merge) {
+        let last: Cow<'static, [u8]> = match (failure, gather.merge) {
             (said, Merge::Done { reply, quiet }) => {
                 let said = said.unwrap_or(reply);
-                if quiet.hides(&said) { Vec::new() } else { said }
+                if quiet.hides(&said) { Cow::Borrowed(b"") } else { said.into() }
             }
-            (Some(failure), _) => failure,
-            (None, Merge::Items) => b"END\r\n".to_vec(),
-            (None, Merge::Statistics(listing)) => listing.merged(),
+            (Some(failure), _) => failure.into(),
+            (None, Merge::Items) => Cow::Borrowed(b"END\r\n"),
+            (None, Merge::Statistics(listing)) => listing.merged().into(),
         };
+        let mut parts = gather.parts;
+        if self.spare.len() < MAX_SPARE {
+            parts.clear();
+            self.spare.push(parts);
+        }
         client.deliver(gather.client, gather.place, &last, true, commons, sink)
     }
 

@@ -40,7 +40,7 @@ impl Proxy {
         if let Looked::Missed(hash) = looked {
             let mut wanted = Vec::new();
             self.observe(pool, &key, hash, &mut wanted);
-            self.fill_wanted(pool, lane, wanted);
+            self.fill_wanted(pool, lane, &mut wanted);
         }
         Taken::Yes
     }

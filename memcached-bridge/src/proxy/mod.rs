@@ -109,6 +109,7 @@ use backend::Backend;
 use cache::Cache;
 use client::{Client, Commons};
 use gather::Gathers;
+use retrieval::Lines;
 use server::Server;
 
 pub use backend::{BackendId, ServerId};
@@ -178,6 +179,8 @@ pub struct Proxy {
     commons: Commons,
     /// The number of the next write.
     writes: u64,
+    /// The request that is being read, if it is for several keys.
+    lines: Lines,
     /// The one connection that is not read since a reply's turn has not come.
     early: Option<BackendId>,
     jitter: health::Jitter,
@@ -252,6 +255,7 @@ impl Proxy {
             gathers: Gathers::default(),
             commons: Commons::default(),
             writes: spread(seed),
+            lines: Lines::default(),
             early: None,
             jitter: health::Jitter::new(seed),
             next_stall_check: Nanos(0),

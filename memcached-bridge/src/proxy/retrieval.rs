@@ -11,16 +11,18 @@ use super::{Proxy, server::Server};
 use crate::protocol::delimit::Shape;
 use crate::protocol::{Class, Request, Verb, render};
 
-/// The lines of a request, one for each server.
-#[derive(Default)]
-struct Lines {
+/// The lines of a request, one for each server, and keys worth caching. Kept from request to request for its memory.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
     lines: Vec<Line>,
     /// Between the numbers of the first writes of two lines; 0 if nothing is written.
     stride: u64,
     failure: Option<Failure>,
+    wanted: Vec<Wanted>,
 }
 
 /// The line of one server.
+#[derive(Debug)]
 struct Line {
     server: u16,
     backend: BackendId,
@@ -58,19 +60,27 @@ impl Proxy {
         let numbered = writes && self.pools[pool].cache.is_some();
         let stride = if numbered { request.keys().count() as u64 } else { 0 };
         let form = Form::Item { cas: request.verb == Verb::Gets };
-        let mut to = Lines { stride, ..Lines::default() };
-        let mut wanted: Vec<Wanted> = Vec::new();
+        let mut to = std::mem::take(&mut self.lines);
+        to.stride = stride;
         for key in request.keys() {
             let hash = match self.pools[pool].cache {
                 Some(_) => Some(self.pools[pool].shared.hash(&key)),
                 None => None,
             };
             if let Some(hash) = hash.filter(|_| !writes) {
-                if self.pass_hit(asked.client, Some(place), request.verb, &key, hash, form, &mut wanted, sink)
-                {
+                if self.pass_hit(
+                    asked.client,
+                    Some(place),
+                    request.verb,
+                    &key,
+                    hash,
+                    form,
+                    &mut to.wanted,
+                    sink,
+                ) {
                     continue;
                 }
-                self.observe(pool, &key, hash, &mut wanted);
+                self.observe(pool, &key, hash, &mut to.wanted);
             }
             let line = match self.line_for(pool, lane, &key, request, &mut to.lines) {
                 Ok(line) => line,
@@ -101,7 +111,9 @@ impl Proxy {
         }
         self.post_lines(&asked, pool, place, &to, sink);
         self.writes += stride * to.lines.len() as u64;
-        self.fill_wanted(pool, lane, wanted);
+        self.fill_wanted(pool, lane, &mut to.wanted);
+        to.lines.clear();
+        self.lines = Lines { failure: None, ..to };
         Taken::Yes
     }
 
@@ -136,7 +148,7 @@ impl Proxy {
         asked: &Asked<'_>,
         pool: usize,
         place: Place,
-        &Lines { ref lines, stride, failure }: &Lines,
+        &Lines { ref lines, stride, failure, .. }: &Lines,
         sink: &mut dyn Transmit,
     ) {
         let gather = match (lines.len(), failure) {

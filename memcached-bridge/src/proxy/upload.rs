@@ -70,7 +70,7 @@ impl Proxy {
         if let Some(index) = seen.idle_uploads.iter().rposition(speaks) {
             return Ok(Some(seen.idle_uploads.swap_remove(index)));
         }
-        if seen.uploads >= MAX_UPLOADS + MAX_IDLE_UPLOADS {
+        if seen.uploads - seen.idle_uploads.len() >= MAX_UPLOADS {
             seen.upload_waiters.push(client);
             self.pools[usize::from(server.pool)].counters.waits_for_room += 1;
             self.clients[client].wait = Wait::Room;

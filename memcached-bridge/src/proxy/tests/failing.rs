@@ -149,3 +149,16 @@ fn no_failure_lasts_if_servers_are_not_ejected() {
     assert_eq!(rig.ask(client, "get a\r\n"), "END\r\n");
     assert_eq!(rig.changes, []);
 }
+
+#[test]
+fn a_server_with_too_many_connections_cannot_be_reached() {
+    let mut rig = Rig::new(1);
+    let client = rig.open();
+    rig.silent = vec![0];
+    rig.send(client, b"get a\r\nset a 0 0 1\r\n1\r\n");
+    rig.act();
+    rig.inject(0, b"ERROR Too many open connections\r\n");
+    rig.silent.clear();
+    rig.run();
+    assert_eq!(rig.take(client), UNREACHABLE.repeat(2));
+}
