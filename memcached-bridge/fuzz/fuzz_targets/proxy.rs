@@ -26,7 +26,7 @@ fn pool(cached: bool) -> Pool {
     Pool {
         name: "fuzz".to_owned(),
         servers: vec![server("one"), server("two")],
-        distribution: Distribution::Ketama,
+        distribution: Distribution::Modula,
         key_hash: KeyHash::Fnv1a64,
         hash_tag: None,
         cache: cached.then_some(CacheLimits { capacity_bytes: 1 << 16, lease: time, hot_threshold: 1 }),
