@@ -189,7 +189,7 @@ impl Proxy {
     /// The last piece: the connection is free for the next reply.
     fn reply_ends(&mut self, id: BackendId, front: &InFlight) {
         let Some(backend) = self.backends.get_mut(id) else { return };
-        backend.in_flight.pop_front();
+        self.in_flight -= usize::from(backend.in_flight.pop_front().is_some());
         backend.outgoing.answered(front.end);
         let (pool, server) = (usize::from(backend.server.pool), usize::from(backend.server.server));
         let idle = backend.in_flight.is_empty();

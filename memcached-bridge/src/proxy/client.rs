@@ -246,7 +246,7 @@ impl Client {
             return if reply.held.len() < MAX_UNSENT { Flow::Go } else { Flow::EarlyAndMuch };
         }
         self.front_bytes += bytes.len();
-        self.send(id, bytes, commons, sink);
+        self.send(id, bytes, done, commons, sink);
         if done {
             self.advance(id, commons);
         }
@@ -259,9 +259,17 @@ impl Client {
         Flow::Full
     }
 
-    fn send(&mut self, id: ClientId, bytes: &[u8], commons: &mut Commons, sink: &mut dyn Transmit) {
+    fn send(
+        &mut self,
+        id: ClientId,
+        bytes: &[u8],
+        done: bool,
+        commons: &mut Commons,
+        sink: &mut dyn Transmit,
+    ) {
         let mut rest = bytes;
-        let much = bytes.len() >= DIRECT || self.out.len() + bytes.len() >= GATHERED;
+        // In the midst of a reply more follows, and a copy costs less than a system call.
+        let much = (done && bytes.len() >= DIRECT) || self.out.len() + bytes.len() >= GATHERED;
         if much && !self.blocked {
             let sent = sink.transmit(id, [self.out.as_slice(), bytes]);
             let old = sent.min(self.out.len());

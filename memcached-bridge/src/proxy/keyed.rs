@@ -92,6 +92,7 @@ impl Proxy {
         self.pools[usize::from(to.server.pool)].view.status.count_request(MemberIndex(to.server.server));
         in_flight.end = to.outgoing.end();
         to.in_flight.push_back(in_flight);
+        self.in_flight += 1;
         if !to.announced && to.phase == Phase::Up {
             to.announced = true;
             self.commons.to_backends.push_back(backend);

@@ -62,6 +62,7 @@ impl Proxy {
     /// Forgets a connection that is of no more use.
     pub(super) fn close_backend(&mut self, id: BackendId) -> Option<Backend> {
         let backend = self.backends.remove(id)?;
+        self.in_flight -= backend.in_flight.len();
         if self.early == Some(id) {
             self.early = None;
         }

@@ -175,6 +175,8 @@ pub struct Proxy {
     pools: Vec<PoolPart>,
     clients: SlotMap<ClientId, Client>,
     backends: SlotMap<BackendId, Backend>,
+    /// Requests in flight on all of them.
+    in_flight: usize,
     gathers: Gathers,
     commons: Commons,
     /// The number of the next write.
@@ -252,6 +254,7 @@ impl Proxy {
             pools: pools.into_iter().map(|pool| PoolPart::new(pool, thread)).collect(),
             clients: SlotMap::with_key(),
             backends: SlotMap::with_key(),
+            in_flight: 0,
             gathers: Gathers::default(),
             commons: Commons::default(),
             writes: spread(seed),
@@ -384,6 +387,11 @@ impl Proxy {
         self.close_finished();
     }
 
+    /// Requests that servers have not answered yet.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
     /// Clients that are connected.
     pub fn clients(&self) -> usize {
         self.clients.len()
@@ -392,6 +400,7 @@ impl Proxy {
     /// Does what is due at `now`: deadlines, probes, ejections, the hot keys' window; publishes the counters.
     pub fn tick(&mut self, now: Nanos, sink: &mut dyn Transmit) {
         self.now = now;
+        debug_assert_eq!(self.in_flight, self.backends.values().map(|to| to.in_flight.len()).sum::<usize>());
         self.check_backends(sink);
         self.check_clients();
         for pool in 0..self.pools.len() {

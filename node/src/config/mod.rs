@@ -36,7 +36,7 @@ use problem::Problems;
 pub use problem::{Problem, Severity};
 pub use size::ByteSize;
 pub use types::{
-    Admin, Config, Dataplane, Embedded, Node, Pool, PoolTcp, Port, Server, ServerTls, Telemetry, Tls,
+    Admin, Config, Dataplane, Embedded, Node, Pool, PoolTcp, Port, Proxy, Server, ServerTls, Telemetry, Tls,
     default_threads, is_allowed, loopback,
 };
 

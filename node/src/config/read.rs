@@ -16,7 +16,7 @@ use super::reader::{Located, Reader, Span};
 use super::security;
 use super::size::ByteSize;
 use super::types::{
-    Admin, Config, Dataplane, Embedded, Node, Pool, PoolTcp, Port, Server, Telemetry, default_threads,
+    Admin, Config, Dataplane, Embedded, Node, Pool, PoolTcp, Port, Proxy, Server, Telemetry, default_threads,
     loopback,
 };
 
@@ -77,7 +77,7 @@ pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
     let telemetry = root.table("telemetry").map(telemetry).unwrap_or_default();
     let embedded = root.table("embedded").map(|table| embedded(table, &mut places));
     let mut dataplane = root.table("dataplane").map(|table| dataplane(table, &mut places));
-    let proxy_threads = root.table("proxy").map(proxy).unwrap_or_else(default_threads);
+    let proxy = root.table("proxy").map(proxy).unwrap_or_default();
     let mut pools = Vec::new();
     for table in root.tables("pool", "[[pool]]") {
         if let Some((pool, spans)) = pool(table, dataplane.as_ref()) {
@@ -90,7 +90,7 @@ pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
             buffers::needed(dataplane, pools.iter().filter(|pool| pool.vip.is_some()).count());
     }
     root.finish();
-    (Config { node, admin, embedded, dataplane, proxy_threads, pools, telemetry }, places)
+    (Config { node, admin, embedded, dataplane, proxy, pools, telemetry }, places)
 }
 
 /// A reader of `text`'s root table.
@@ -173,10 +173,11 @@ fn embedded(mut table: Reader<'_, '_>, places: &mut Places) -> Embedded {
     embedded
 }
 
-fn proxy(mut table: Reader<'_, '_>) -> usize {
+fn proxy(mut table: Reader<'_, '_>) -> Proxy {
     let threads = integer(&mut table, "threads", 1..=64, default_threads() as u64) as usize;
+    let coalesce = Duration::from_micros(integer(&mut table, "coalesce_us", 0..=1000, Proxy::COALESCE_US));
     table.finish();
-    threads
+    Proxy { threads, coalesce }
 }
 
 fn dataplane(mut table: Reader<'_, '_>, places: &mut Places) -> Dataplane {

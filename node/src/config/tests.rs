@@ -74,7 +74,7 @@ fn a_fleet_is_read_with_its_defaults() {
     assert_eq!(checked.problems, []);
     let config = checked.config.unwrap();
     assert!(config.embedded.is_none() && config.dataplane.is_none());
-    assert_eq!(config.proxy_threads, 2);
+    assert_eq!(config.proxy.threads, 2);
     let pool = &config.pools[0];
     let tcp = pool.tcp.as_ref().unwrap();
     assert_eq!((pool.vip, tcp.listen.to_string().as_str(), tcp.connections), (None, "127.0.0.1:11211", 1));

@@ -27,12 +27,32 @@ pub struct Config {
     pub embedded: Option<Embedded>,
     /// The packet path, if there is one.
     pub dataplane: Option<Dataplane>,
-    /// Threads that serve pools over TCP.
-    pub proxy_threads: usize,
+    /// How pools are served over TCP.
+    pub proxy: Proxy,
     /// The pools.
     pub pools: Vec<Pool>,
     /// Traces.
     pub telemetry: Telemetry,
+}
+
+/// `[proxy]`
+#[derive(Clone, Copy, Debug)]
+pub struct Proxy {
+    /// Threads that serve pools.
+    pub threads: usize,
+    /// How long a busy thread waits before it looks for more to do.
+    pub coalesce: Duration,
+}
+
+impl Proxy {
+    /// Of `coalesce`: a fraction of what a server and two hops take when a thread is busy.
+    pub(super) const COALESCE_US: u64 = 50;
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Self { threads: default_threads(), coalesce: Duration::from_micros(Self::COALESCE_US) }
+    }
 }
 
 /// Threads that serve sockets, at most: the packet path's cores are to be left alone.
@@ -58,7 +78,7 @@ impl Default for Config {
             admin: Admin::default(),
             embedded: Some(Embedded::default()),
             dataplane: None,
-            proxy_threads: default_threads(),
+            proxy: Proxy::default(),
             pools: Vec::new(),
             telemetry: Telemetry::default(),
         }

@@ -9,10 +9,12 @@
 //!  ready servers ─► read, hand to the proxy ─┴─► flush: one write for each connection with something to send
 //! ```
 //! The flush is a task like the connections' and woken by the first of them, so it runs when all that were ready together
-//! have been read. Sockets are written there and then; only one that takes no more waits until it does.
+//! have been read. Sockets are written there and then; only one that takes no more waits until it does. A busy thread
+//! pauses before it asks the system what is ready, so that more is (`coalescing`).
 
 mod backend;
 mod client;
+mod coalescing;
 mod generation;
 mod sockets;
 mod status;
@@ -120,7 +122,7 @@ impl Proxies {
         shared: Shared<'_>,
         draining: &watch::Receiver<bool>,
     ) -> Result<Option<Self>, StartError> {
-        let threads = config.proxy_threads;
+        let config::Proxy { threads, coalesce } = config.proxy;
         let Shared { clock, tracking } = shared;
         let (pools, generations) =
             generation::next(config, &Pools::default(), tracking, threads, clock.now())?;
@@ -132,7 +134,7 @@ impl Proxies {
         for (index, first) in (0u16..).zip(generations) {
             let (reload, next) = unbounded_channel();
             let (draining, started) = (draining.clone(), started.clone());
-            let run = move || thread::run(index, first, next, clock, draining, &started);
+            let run = move || thread::run(index, coalesce, first, next, clock, draining, &started);
             let thread = std::thread::Builder::new().name(format!("proxy-{index}")).spawn(run);
             running.push(thread.map_err(StartError::Thread)?);
             reloads.push(reload);

@@ -23,6 +23,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::MissedTickBehavior;
 
+use super::coalescing::Coalescing;
 use super::generation::{APART, Generation, Listener};
 use super::sockets::{Connection, Sent, Socket, Sockets};
 use super::{OpenPool, Pools, backend, client};
@@ -35,21 +36,39 @@ const READ_BYTES: usize = 256 * 1024;
 const TICK: Duration = Duration::from_millis(20);
 /// Time between two warnings of servers that TLS fails with: they are tried some times a second.
 const TLS_WARNINGS: Duration = Duration::from_secs(10);
+/// How late the kernel may wake the thread.
+const TIMER_SLACK_NS: u64 = 1000;
 /// Tasks that are run before the system is asked what is ready: more than mostly are at once, so that these are
 /// answered together.
 const TASKS_IN_A_ROW: u32 = 1024;
 
+thread_local! {
+    /// Requests that this thread has with servers: the runtime's hooks take no state.
+    static IN_FLIGHT: Cell<usize> = const { Cell::new(0) };
+    static COALESCING: RefCell<Coalescing> = const { RefCell::new(Coalescing::new(Duration::ZERO)) };
+}
+
 /// Serves `first`, and then what comes by `reloads`, until `draining` turns true. Says in `started` whether it can.
 pub(super) fn run(
     index: u16,
+    coalesce: Duration,
     first: Generation,
     reloads: UnboundedReceiver<Generation>,
     clock: Clock,
     draining: watch::Receiver<bool>,
     started: &mpsc::Sender<io::Result<()>>,
 ) {
+    COALESCING.set(Coalescing::new(coalesce));
+    // A pause is to last as long as it says, not up to the 50 us longer that the kernel may take to save wake-ups.
+    _ = nix::sys::prctl::set_timerslack(TIMER_SLACK_NS);
     let mut builder = Builder::new_current_thread();
     let runtime = builder.enable_io().enable_time().event_interval(TASKS_IN_A_ROW);
+    let runtime = runtime.on_thread_park(move || {
+        let pause = COALESCING.with_borrow_mut(|coalescing| coalescing.parks(clock.now(), IN_FLIGHT.get()));
+        pause.into_iter().for_each(std::thread::sleep);
+    });
+    let runtime = runtime
+        .on_thread_unpark(move || COALESCING.with_borrow_mut(|coalescing| coalescing.wakes(clock.now())));
     let runtime = match runtime.build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -425,6 +444,7 @@ async fn flush(shell: Rc<Shell>) {
         drop(flusher);
         shell.flushing.set(false);
         shell.flush();
+        IN_FLIGHT.set(shell.proxy.borrow().in_flight());
         Poll::<()>::Pending
     })
     .await;

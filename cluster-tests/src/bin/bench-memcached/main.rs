@@ -49,6 +49,12 @@ struct Arguments {
     /// Only this arm; may be repeated. Ratios need `twemproxy`, too.
     #[arg(long, value_enum)]
     only: Vec<Arm>,
+    /// Only points whose name has this in it, as in `1 x 32 B, 50 conn`; may be repeated.
+    #[arg(long)]
+    point: Vec<String>,
+    /// Seconds of each measurement.
+    #[arg(long)]
+    seconds: Option<u64>,
     /// Rounds.
     #[arg(long)]
     rounds: Option<usize>,
@@ -68,12 +74,17 @@ impl Plan {
     fn of(arguments: &Arguments) -> Self {
         let (rounds, warm_up_ms, measure_ms) = if arguments.quick { (1, 100, 200) } else { (3, 250, 1000) };
         let wanted = |arm: &Arm| arguments.only.is_empty() || arguments.only.contains(arm);
+        let points = if arguments.full { point::all() } else { point::chosen() };
+        let is_chosen = |point: &Point| {
+            let name = point.to_string();
+            arguments.point.is_empty() || arguments.point.iter().any(|part| name.contains(part))
+        };
         Self {
             rounds: arguments.rounds.unwrap_or(rounds),
-            points: if arguments.full { point::all() } else { point::chosen() },
+            points: points.into_iter().filter(is_chosen).collect(),
             arms: Arm::ALL.into_iter().filter(wanted).collect(),
             warm_up: Duration::from_millis(warm_up_ms),
-            measure: Duration::from_millis(measure_ms),
+            measure: arguments.seconds.map_or(Duration::from_millis(measure_ms), Duration::from_secs),
         }
     }
 }
