@@ -23,4 +23,4 @@ pub use hottest::{HotKey, Hottest};
 pub use record::{Hit, Item};
 pub use sampler::Sampler;
 pub use sketch::Sketch;
-pub use table::{Guess, HotTable, Inserted, TableStatistics};
+pub use table::{Guess, HotTable, Inserted, ItemPlace, TableStatistics};

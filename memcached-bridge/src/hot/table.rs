@@ -45,6 +45,10 @@ pub struct TableStatistics {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guess(u32);
 
+/// Where the [item](HotTable::item) of a key is; good until the table changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ItemPlace(u32);
+
 /// A cache of values of at most 1 MiB. For one worker; allocates only when made.
 ///
 /// Eviction is S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023) over
@@ -148,6 +152,21 @@ impl HotTable {
     pub fn find(&mut self, hash: u64, key: &[u8]) -> Option<Hit<'_>> {
         let (_, position) = self.locate(hash, key)?;
         self.hit(position)
+    }
+
+    /// Like [`find`](HotTable::find), with the place of its item: those of several keys can be looked at together.
+    pub fn find_item(&mut self, hash: u64, key: &[u8]) -> Option<(Hit<'_>, ItemPlace)> {
+        let (_, position) = self.locate(hash, key)?;
+        Some((self.hit(position)?, ItemPlace(position as u32)))
+    }
+
+    /// One value of a reply to several keys, as [`Hit::get_entry`].
+    pub fn item(&self, ItemPlace(position): ItemPlace) -> &[u8] {
+        let record = &self.arena[position as usize * UNIT..];
+        record.split_first_chunk().map_or(&[], |(header, body)| {
+            let reply_len = Header::read(header).reply_len as usize;
+            Hit::new(header, &body[..reply_len]).get_entry()
+        })
     }
 
     #[inline(always)]

@@ -219,7 +219,7 @@ impl Proxy {
                 let Some(to) = self.clients.get_mut(client) else { return Flow::Gone };
                 let silent = front.hidden || front.shape == Shape::MetaThenNoop && piece.kind == Kind::End;
                 let bytes = if silent { &[][..] } else { bytes };
-                to.deliver(client, place, bytes, piece.last, &mut self.commons, sink)
+                to.deliver(client, place, &[bytes], piece.last, &mut self.commons, sink)
             }
             Owner::Part(part) => {
                 let client = self.gathers.get(part.gather).map(|gather| gather.client);

@@ -3,16 +3,17 @@
 //! What makes a hit right is in [`coherence`](crate::coherence): a write begins before it is forwarded, and ends before its
 //! reply is. Here it is asked key by key, so that a client's get behind its own write is never answered from before it.
 
+use arrayvec::ArrayVec;
 use fabric::time::Nanos;
 
 use super::backend::BackendId;
-use super::client::{ClientId, Transmit};
+use super::client::{ClientId, MAX_PARTS, Transmit};
 use super::in_flight::{InFlight, Owner, Place, Tag};
 use super::pool::CacheLimits;
 use super::request::Asked;
-use super::{Outcome, Proxy};
+use super::{Outcome, PoolPart, Proxy};
 use crate::coherence::Stamp;
-use crate::hot::{Attempts, Hit, HotTable, Hottest, Inserted, Item, Sketch, expiry};
+use crate::hot::{Attempts, Hit, HotTable, Hottest, Inserted, Item, ItemPlace, Sketch, expiry};
 use crate::packet::{HOT_WINDOW, SHOWN_HOT_KEYS, WorkerStatus};
 use crate::protocol::binary::{Header, MAGIC_RESPONSE};
 use crate::protocol::delimit::{Piece, Shape};
@@ -20,7 +21,7 @@ use crate::protocol::reply::{MetaGetReply, parse_meta_get_reply};
 use crate::protocol::{Class, Dialect, Keys, MAX_KEY_LEN, MetaFlags, Protocol, Verb, render};
 
 /// A key, held inline.
-type KeyBytes = arrayvec::ArrayVec<u8, MAX_KEY_LEN>;
+type KeyBytes = ArrayVec<u8, MAX_KEY_LEN>;
 
 /// The longest reply to a fill that is kept, in bytes: the hot table takes no larger ones.
 const MAX_FILL: usize = 1 << 20;
@@ -54,6 +55,24 @@ pub(super) struct Fill {
 pub(super) struct Wanted {
     key: KeyBytes,
     hash: u64,
+}
+
+/// Values that are passed on together, straight from the hot table.
+#[derive(Debug, Default)]
+pub(super) struct Items {
+    places: ArrayVec<ItemPlace, MAX_ITEMS>,
+    bytes: usize,
+}
+
+/// Items that are passed on together, at most; and bytes of them from which on they are.
+const MAX_ITEMS: usize = MAX_PARTS - 1;
+const MUCH: usize = 1 << 20;
+
+impl Items {
+    /// They are to be passed on before there are more.
+    pub(super) fn is_full(&self) -> bool {
+        self.places.is_full() || self.bytes >= MUCH
+    }
 }
 
 /// How a value is told.
@@ -106,6 +125,32 @@ impl Cache {
     }
 }
 
+impl PoolPart {
+    /// The value of `key` if it is there and current, which counts as an answer to `verb`. Notes the key as `wanted` if its
+    /// value will soon run out.
+    fn hit(
+        &mut self,
+        now: Nanos,
+        verb: Verb,
+        key: &[u8],
+        hash: u64,
+        wanted: &mut Vec<Wanted>,
+    ) -> Option<(Hit<'_>, ItemPlace, &mut Vec<u8>)> {
+        let cache = self.cache.as_mut()?;
+        let coherence = self.shared.coherence();
+        let (hit, place) = cache.table.find_item(hash, key)?;
+        if hit.expires() <= now || !coherence.is_current(&coherence.snapshot(now), hash, hit.stamp()) {
+            return None;
+        }
+        if now + cache.limits.lease / 2 >= hit.expires() && hit.refresh_not_before() <= now {
+            want(wanted, key, hash);
+        }
+        self.counters.hits += 1;
+        self.view.requests.count(verb, Outcome::Cached);
+        Some((hit, place, &mut cache.scratch))
+    }
+}
+
 impl Proxy {
     /// Answers `asked`, which names one key, if its value is there and current.
     pub(super) fn answer_cached(&mut self, asked: &Asked<'_>, key: &[u8], sink: &mut dyn Transmit) -> Looked {
@@ -140,24 +185,48 @@ impl Proxy {
     ) -> bool {
         let client = &mut self.clients[id];
         let part = &mut self.pools[usize::from(client.pool)];
-        let Some(cache) = &mut part.cache else { return false };
-        let coherence = part.shared.coherence();
-        let Some(hit) = cache.table.find(hash, key) else { return false };
-        if hit.expires() <= self.now
-            || !coherence.is_current(&coherence.snapshot(self.now), hash, hit.stamp())
-        {
-            return false;
-        }
-        if self.now + cache.limits.lease / 2 >= hit.expires() && hit.refresh_not_before() <= self.now {
-            want(wanted, key, hash);
-        }
+        let Some((hit, _, scratch)) = part.hit(self.now, verb, key, hash, wanted) else { return false };
         let done = !matches!(form, Form::Item { .. });
         let place = place.unwrap_or_else(|| client.ask());
-        let bytes = rendered(&hit, form, &mut cache.scratch);
-        client.deliver(id, place, bytes, done, &mut self.commons, sink);
-        part.counters.hits += 1;
-        part.view.requests.count(verb, Outcome::Cached);
+        let bytes = rendered(&hit, form, scratch);
+        client.deliver(id, place, &[bytes], done, &mut self.commons, sink);
         true
+    }
+
+    /// Notes in `items` where the value of `key` is, if it is there and current, to be passed on with others; `wanted` as for
+    /// [`pass_hit`](Self::pass_hit).
+    pub(super) fn note_hit(
+        &mut self,
+        pool: usize,
+        verb: Verb,
+        key: &[u8],
+        hash: u64,
+        items: &mut Items,
+        wanted: &mut Vec<Wanted>,
+    ) -> bool {
+        let Some((hit, place, _)) = self.pools[pool].hit(self.now, verb, key, hash, wanted) else {
+            return false;
+        };
+        items.bytes += hit.get_entry().len();
+        items.places.push(place);
+        true
+    }
+
+    /// Passes the values in `items` on to the client, as parts of the reply at `place`, and the reply's `end` if that is all.
+    pub(super) fn pass_items(
+        &mut self,
+        id: ClientId,
+        place: Place,
+        items: &mut Items,
+        end: Option<&[u8]>,
+        sink: &mut dyn Transmit,
+    ) {
+        let client = &mut self.clients[id];
+        let cache = &self.pools[usize::from(client.pool)].cache;
+        let values = items.places.iter().filter_map(|place| Some(cache.as_ref()?.table.item(*place)));
+        let parts: ArrayVec<&[u8], MAX_PARTS> = values.chain(end).collect();
+        client.deliver(id, place, &parts, end.is_some(), &mut self.commons, sink);
+        *items = Items::default();
     }
 
     /// Counts a get that a server answers. Notes its key as `wanted` if it is hot now.

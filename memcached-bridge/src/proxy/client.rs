@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use fabric::time::Nanos;
 
 use super::backend::BackendId;
@@ -18,14 +19,17 @@ slotmap::new_key_type! {
     pub struct ClientId;
 }
 
+/// Parts of a reply that are sent together, at most.
+pub const MAX_PARTS: usize = 64;
+
 /// Where bytes can be sent to a client at once, without a copy.
 pub trait Transmit {
-    /// Sends as much of `parts`, one after the other, as goes without waiting. Returns how many bytes that was, 0 if
-    /// the client is gone.
-    fn transmit(&mut self, client: ClientId, parts: [&[u8]; 2]) -> usize;
+    /// Sends as much of `parts`, one after the other, as goes without waiting. They are [`MAX_PARTS`] and one at most.
+    /// Returns how many bytes that was, 0 if the client is gone.
+    fn transmit(&mut self, client: ClientId, parts: &[&[u8]]) -> usize;
 }
 
-/// Bytes from which on it is worth a system call of its own to save their copy.
+/// Bytes of a part from which on a copy costs more than to send it from where it is.
 const DIRECT: usize = 8 * 1024;
 /// Bytes that are gathered for one system call at most: what fits the processor's cache.
 const GATHERED: usize = 64 * 1024;
@@ -182,6 +186,11 @@ impl Client {
         self.queue.len()
     }
 
+    /// It has as much to take as it may have.
+    pub(super) fn is_full(&self) -> bool {
+        self.out.len() >= MAX_UNSENT
+    }
+
     pub(super) fn unsent(&self) -> &[u8] {
         self.out.as_slice()
     }
@@ -227,12 +236,12 @@ impl Client {
         true
     }
 
-    /// More bytes of the reply at `place`, its last ones if `done`.
+    /// More bytes of the reply at `place`, its last ones if `done`: `parts`, one after the other.
     pub(super) fn deliver(
         &mut self,
         id: ClientId,
         place: Place,
-        bytes: &[u8],
+        parts: &[&[u8]],
         done: bool,
         commons: &mut Commons,
         sink: &mut dyn Transmit,
@@ -241,16 +250,17 @@ impl Client {
         let Some(reply) = self.queue.get_mut(behind) else { return Flow::Gone };
         reply.done |= done;
         if behind > 0 {
-            commons.held += bytes.len();
-            commons.spares.append(&mut reply.held, bytes);
+            for bytes in parts {
+                commons.held += bytes.len();
+                commons.spares.append(&mut reply.held, bytes);
+            }
             return if reply.held.len() < MAX_UNSENT { Flow::Go } else { Flow::EarlyAndMuch };
         }
-        self.front_bytes += bytes.len();
-        self.send(id, bytes, done, commons, sink);
+        self.send(id, parts, done, commons, sink);
         if done {
             self.advance(id, commons);
         }
-        if self.out.len() < MAX_UNSENT {
+        if !self.is_full() {
             return Flow::Go;
         }
         if self.wait == Wait::No {
@@ -262,25 +272,49 @@ impl Client {
     fn send(
         &mut self,
         id: ClientId,
-        bytes: &[u8],
+        parts: &[&[u8]],
         done: bool,
         commons: &mut Commons,
         sink: &mut dyn Transmit,
     ) {
-        let mut rest = bytes;
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        self.front_bytes += len;
+        let is_long = parts.iter().any(|part| part.len() >= DIRECT);
         // In the midst of a reply more follows, and a copy costs less than a system call.
-        let much = (done && bytes.len() >= DIRECT) || self.out.len() + bytes.len() >= GATHERED;
-        if much && !self.blocked {
-            let sent = sink.transmit(id, [self.out.as_slice(), bytes]);
-            let old = sent.min(self.out.len());
-            self.out.advance(old, &mut commons.spares);
-            rest = &bytes[sent - old..];
-            self.blocked = !rest.is_empty();
+        if is_long && (done || self.out.len() + len >= GATHERED) {
+            self.push(id, parts, commons, sink);
+        } else {
+            for part in parts {
+                self.out.push(part, &mut commons.spares);
+                if self.out.len() >= GATHERED {
+                    self.push(id, &[], commons, sink);
+                }
+            }
         }
-        self.out.push(rest, &mut commons.spares);
         // A little that more is to follow is worth no packet of its own.
         if self.out.len() >= DIRECT {
             self.announce(id, commons);
+        }
+    }
+
+    /// Sends what waits and `parts` as far as that goes at once. The rest of them waits then.
+    fn push(&mut self, id: ClientId, parts: &[&[u8]], commons: &mut Commons, sink: &mut dyn Transmit) {
+        let mut sent = 0;
+        if !self.blocked {
+            let all = std::iter::once(self.out.as_slice()).chain(parts.iter().copied());
+            let all: ArrayVec<&[u8], { MAX_PARTS + 1 }> = all.filter(|part| !part.is_empty()).collect();
+            let len = all.iter().map(|part| part.len()).sum::<usize>();
+            sent = sink.transmit(id, &all);
+            drop(all);
+            self.blocked = sent < len;
+            let old = sent.min(self.out.len());
+            self.out.advance(old, &mut commons.spares);
+            sent -= old;
+        }
+        for part in parts {
+            let gone = sent.min(part.len());
+            sent -= gone;
+            self.out.push(&part[gone..], &mut commons.spares);
         }
     }
 

@@ -194,7 +194,7 @@ impl Gathers {
             parts.clear();
             self.spare.push(parts);
         }
-        client.deliver(gather.client, gather.place, &last, true, commons, sink)
+        client.deliver(gather.client, gather.place, &[&last], true, commons, sink)
     }
 
     fn forget(&mut self, id: GatherId, commons: &mut Commons) {
@@ -230,7 +230,7 @@ impl Gather {
             let much = waiting.held.len() >= super::MAX_UNSENT;
             return if much { Flow::BehindAnItem } else { Flow::Go };
         }
-        let mut flow = client.deliver(self.client, self.place, bytes, false, commons, sink);
+        let mut flow = client.deliver(self.client, self.place, &[bytes], false, commons, sink);
         self.current = within_item.then_some(part);
         if self.current.is_some() {
             return flow;
@@ -238,7 +238,7 @@ impl Gather {
         commons.released.append(&mut self.holding_up);
         for (index, part) in (0u16..).zip(&mut self.parts).filter(|(_, part)| !part.held.is_empty()) {
             commons.held -= part.held.len();
-            flow = client.deliver(self.client, self.place, &part.held, false, commons, sink);
+            flow = client.deliver(self.client, self.place, &[&part.held], false, commons, sink);
             part.held = Vec::new();
             part.whole = 0;
             if part.within_item {

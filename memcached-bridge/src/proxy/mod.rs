@@ -113,7 +113,7 @@ use retrieval::Lines;
 use server::Server;
 
 pub use backend::{BackendId, ServerId};
-pub use client::{ClientId, Transmit};
+pub use client::{ClientId, MAX_PARTS, Transmit};
 pub use counters::{LATENCY_BUCKETS_US, Latency, Outcome, ProxyCounters, RequestCounts};
 pub use pool::{Pool, SharedPool, ThreadView};
 

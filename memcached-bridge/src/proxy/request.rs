@@ -229,7 +229,7 @@ impl Proxy {
     /// The whole reply at `place`.
     pub(super) fn reply(&mut self, id: ClientId, place: Place, bytes: &[u8], sink: &mut dyn Transmit) {
         if let Some(client) = self.clients.get_mut(id) {
-            client.deliver(id, place, bytes, true, &mut self.commons, sink);
+            client.deliver(id, place, &[bytes], true, &mut self.commons, sink);
         }
     }
 

@@ -1,7 +1,7 @@
 //! `get`, `gets`, `gat`, `gats`: what the node has, and one line to each server for the rest.
 
 use super::backend::BackendId;
-use super::cache::{Form, Wanted};
+use super::cache::{Form, Items, Wanted};
 use super::client::{ClientId, Transmit};
 use super::failure::Failure;
 use super::gather::{Merge, PartId};
@@ -59,7 +59,7 @@ impl Proxy {
         // Each line's writes are numbered in a row.
         let numbered = writes && self.pools[pool].cache.is_some();
         let stride = if numbered { request.keys().count() as u64 } else { 0 };
-        let form = Form::Item { cas: request.verb == Verb::Gets };
+        let (mut items, with_cas) = (Items::default(), request.verb == Verb::Gets);
         let mut to = std::mem::take(&mut self.lines);
         to.stride = stride;
         for key in request.keys() {
@@ -68,16 +68,26 @@ impl Proxy {
                 None => None,
             };
             if let Some(hash) = hash.filter(|_| !writes) {
-                if self.pass_hit(
-                    asked.client,
-                    Some(place),
-                    request.verb,
-                    &key,
-                    hash,
-                    form,
-                    &mut to.wanted,
-                    sink,
-                ) {
+                let (id, verb, wanted) = (asked.client, request.verb, &mut to.wanted);
+                // A client with too much to take waits for servers, which wait for it in turn.
+                let hit = !self.clients[id].is_full()
+                    && match with_cas {
+                        false => self.note_hit(pool, verb, &key, hash, &mut items, wanted),
+                        true => self.pass_hit(
+                            id,
+                            Some(place),
+                            verb,
+                            &key,
+                            hash,
+                            Form::Item { cas: true },
+                            wanted,
+                            sink,
+                        ),
+                    };
+                if items.is_full() {
+                    self.pass_items(id, place, &mut items, None, sink);
+                }
+                if hit {
                     continue;
                 }
                 self.observe(pool, &key, hash, &mut to.wanted);
@@ -109,6 +119,8 @@ impl Proxy {
                 backend.outgoing.tail().extend_from_slice(b"\r\n");
             }
         }
+        let end = (to.lines.is_empty() && to.failure.is_none()).then_some(&b"END\r\n"[..]);
+        self.pass_items(asked.client, place, &mut items, end, sink);
         self.post_lines(&asked, pool, place, &to, sink);
         self.writes += stride * to.lines.len() as u64;
         self.fill_wanted(pool, lane, &mut to.wanted);
@@ -152,7 +164,8 @@ impl Proxy {
         sink: &mut dyn Transmit,
     ) {
         let gather = match (lines.len(), failure) {
-            (0, None) => return self.reply(asked.client, place, b"END\r\n", sink),
+            // Answered.
+            (0, None) => return,
             (0, Some(failure)) => return self.refuse(asked, place, failure, sink),
             (1, None) => None,
             (parts, failure) => {

@@ -106,10 +106,10 @@ impl Socket {
         true
     }
 
-    fn send_parts(&mut self, parts: [&[u8]; 2]) -> usize {
+    fn send_parts(&mut self, parts: &[&[u8]]) -> usize {
         let sent = match parts {
             _ if self.blocked => return 0,
-            [[], bytes] => self.stream.try_write(bytes),
+            [bytes] => self.stream.try_write(bytes),
             parts => self.stream.try_write_parts(parts),
         };
         if self.stream.has_unsent() {
@@ -146,7 +146,7 @@ impl Sockets {
 }
 
 impl Transmit for Sockets {
-    fn transmit(&mut self, client: ClientId, parts: [&[u8]; 2]) -> usize {
+    fn transmit(&mut self, client: ClientId, parts: &[&[u8]]) -> usize {
         self.client(client).map_or(0, |socket| socket.send_parts(parts))
     }
 }

@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
+use memcached_bridge::proxy::MAX_PARTS;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
@@ -70,9 +72,10 @@ impl Stream {
         }
     }
 
-    /// [`try_write`](Self::try_write) of two parts.
-    pub(crate) fn try_write_parts(&mut self, parts: [&[u8]; 2]) -> io::Result<usize> {
-        let parts = parts.map(IoSlice::new);
+    /// [`try_write`](Self::try_write) of several parts, one after the other.
+    pub(crate) fn try_write_parts(&mut self, parts: &[&[u8]]) -> io::Result<usize> {
+        let parts: ArrayVec<IoSlice<'_>, { MAX_PARTS + 1 }> =
+            parts.iter().take(MAX_PARTS + 1).map(|part| IoSlice::new(part)).collect();
         match self {
             Stream::Plain(tcp) => tcp.try_write_vectored(&parts),
             Stream::Tls(tls) => at_once(|context| Pin::new(tls).poll_write_vectored(context, &parts)),

@@ -79,7 +79,7 @@ impl Wires {
 }
 
 impl Transmit for Wires {
-    fn transmit(&mut self, client: ClientId, parts: [&[u8]; 2]) -> usize {
+    fn transmit(&mut self, client: ClientId, parts: &[&[u8]]) -> usize {
         let bytes = parts.concat();
         self.put(client, &bytes[..bytes.len().min(self.take)])
     }

@@ -35,8 +35,8 @@ impl Taken {
 }
 
 impl Transmit for Taken {
-    fn transmit(&mut self, client: ClientId, parts: [&[u8]; 2]) -> usize {
-        let sent: usize = parts.map(|part| self.take(client, part)).iter().sum();
+    fn transmit(&mut self, client: ClientId, parts: &[&[u8]]) -> usize {
+        let sent: usize = parts.iter().map(|part| self.take(client, part)).sum();
         self.direct += sent;
         sent
     }
