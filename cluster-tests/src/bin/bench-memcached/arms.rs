@@ -10,6 +10,8 @@ use serde::{Serialize, Serializer};
 pub(crate) enum Arm {
     /// Straight to the servers, half of the connections to each.
     Direct,
+    /// To a server in the middle box's place that does nothing but answer from a table: what sockets cost.
+    Bare,
     /// Through twemproxy.
     Twemproxy,
     /// Through SmartSwitch without its cache.
@@ -20,13 +22,14 @@ pub(crate) enum Arm {
 
 impl Arm {
     /// All, in the order in which they are measured.
-    pub(crate) const ALL: [Arm; 4] = [Arm::Direct, Arm::Twemproxy, Arm::Miss, Arm::Hit];
+    pub(crate) const ALL: [Arm; 5] = [Arm::Direct, Arm::Bare, Arm::Twemproxy, Arm::Miss, Arm::Hit];
 }
 
 impl fmt::Display for Arm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Arm::Direct => "direct",
+            Arm::Bare => "bare sockets",
             Arm::Twemproxy => "twemproxy",
             Arm::Miss => "SmartSwitch, miss",
             Arm::Hit => "SmartSwitch, hit",

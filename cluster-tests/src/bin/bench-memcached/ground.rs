@@ -94,6 +94,11 @@ fn start_middle_box(
     let (listen, side) = (free_address()?, free_address()?);
     let (name, program, config) = match arm {
         Arm::Direct => return Ok(None),
+        Arm::Bare => {
+            let program = std::env::current_exe().map_err(RackError::io("find this program".to_owned()))?;
+            let arguments = ["--serve-bare", &listen.to_string()];
+            return Service::start("bare", directory, listen, &program, &arguments).map(Some);
+        }
         Arm::Twemproxy => {
             ("twemproxy", find_program("nutcracker")?, twemproxy::config(listen, servers.iter().copied()))
         }

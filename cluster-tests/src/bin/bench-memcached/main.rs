@@ -1,10 +1,12 @@
 //! `bench-memcached`: what memcached clients over TCP pay for a middle box on one core: twemproxy, or SmartSwitch with
-//! and without its cache, in front of two memcached servers; and no middle box at all.
+//! and without its cache, in front of two memcached servers; no middle box at all; and a server in its place that does
+//! nothing but use its sockets.
 //!
 //! Load comes over the loopback interface. Middle boxes share one core, everything else the others. Rounds run through
 //! all points, and at each point through all arms, so that what disturbs the machine disturbs all alike.
 
 mod arms;
+mod bare;
 mod charts;
 mod cores;
 mod ground;
@@ -15,6 +17,7 @@ mod results;
 mod smartswitch;
 
 use std::error::Error;
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,6 +52,9 @@ struct Arguments {
     /// Only this arm; may be repeated. Ratios need `twemproxy`, too.
     #[arg(long, value_enum)]
     only: Vec<Arm>,
+    /// Be the server of the arm `bare` on this address.
+    #[arg(long, hide = true)]
+    serve_bare: Option<SocketAddrV4>,
     /// Only points whose name has this in it, as in `1 x 32 B, 50 conn`; may be repeated.
     #[arg(long)]
     point: Vec<String>,
@@ -91,6 +97,10 @@ impl Plan {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
+    if let Some(listen) = arguments.serve_bare {
+        open_files::allow(point::MOST_CONNECTIONS as u64 + 100)?;
+        match bare::serve(listen, point::key_sets())? {}
+    }
     let plan = Plan::of(&arguments);
     let mut report = Report::begin(plan.rounds);
     // Two sides of each connection.

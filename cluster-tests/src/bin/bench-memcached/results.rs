@@ -74,6 +74,8 @@ pub(crate) struct Row {
     pub(crate) per_cpu_second: Option<Spread>,
     /// The same relative to twemproxy in the same round.
     pub(crate) of_twemproxy: Option<Spread>,
+    /// The same relative to a server that does nothing but use its sockets.
+    pub(crate) of_bare: Option<Spread>,
     /// The share of its core that the middle box used.
     pub(crate) core_share: Option<Spread>,
 }
@@ -112,18 +114,21 @@ impl Samples {
             p999_us: spread(|sample| sample.p999_us)?,
             hit_share: spread(|sample| sample.hit_share)?,
             per_cpu_second: of_box(|middle_box| middle_box.per_cpu_second),
-            of_twemproxy: self.of_twemproxy(*point, rounds),
+            of_twemproxy: self.relative(*point, rounds, Arm::Twemproxy),
+            of_bare: self.relative(*point, rounds, Arm::Bare),
             core_share: of_box(|middle_box| middle_box.core_share),
         })
     }
 
-    /// Of the rounds in which both were measured.
-    fn of_twemproxy(&self, point: Point, rounds: &BTreeMap<usize, Sample>) -> Option<Spread> {
-        let twemproxy = self.samples.get(&(point, Arm::Twemproxy))?;
+    /// Requests per processor second relative to another arm's, of the rounds in which both were measured.
+    fn relative(&self, point: Point, rounds: &BTreeMap<usize, Sample>, to: Arm) -> Option<Spread> {
+        let other = self.samples.get(&(point, to))?;
         let per_cpu_second = |sample: &Sample| Some(sample.middle_box?.per_cpu_second);
-        Spread::of(rounds.iter().filter_map(|(round, sample)| {
-            Some(per_cpu_second(sample)? / per_cpu_second(twemproxy.get(round)?)?)
-        }))
+        Spread::of(
+            rounds.iter().filter_map(|(round, sample)| {
+                Some(per_cpu_second(sample)? / per_cpu_second(other.get(round)?)?)
+            }),
+        )
     }
 }
 
@@ -175,15 +180,35 @@ impl Results {
 
     fn cost_table(&self) -> Table {
         let title = "Requests per CPU-second of the middle box (median, least..greatest)";
-        let heads = ["keys", "value", "conn", "depth", "twemproxy", "miss", "ratio", "hit", "ratio"];
+        let heads = [
+            "keys",
+            "value",
+            "conn",
+            "depth",
+            "twemproxy",
+            "miss",
+            "ratio",
+            "hit",
+            "ratio",
+            "bare",
+            "hit/bare",
+        ];
         let mut table = Table::new(title, &heads);
         let mut points: Vec<Point> = self.rows.iter().map(|row| row.point).collect();
         points.dedup();
         for point in points {
             let cost = |arm| show(self.row(point, arm).and_then(|row| row.per_cpu_second.as_ref()), 0);
             let ratio = |arm| show(self.row(point, arm).and_then(|row| row.of_twemproxy.as_ref()), 2);
-            let costs =
-                [cost(Arm::Twemproxy), cost(Arm::Miss), ratio(Arm::Miss), cost(Arm::Hit), ratio(Arm::Hit)];
+            let of_bare = show(self.row(point, Arm::Hit).and_then(|row| row.of_bare.as_ref()), 2);
+            let costs = [
+                cost(Arm::Twemproxy),
+                cost(Arm::Miss),
+                ratio(Arm::Miss),
+                cost(Arm::Hit),
+                ratio(Arm::Hit),
+                cost(Arm::Bare),
+                of_bare,
+            ];
             table.row(cells(point).into_iter().chain(costs));
         }
         table
