@@ -2,7 +2,7 @@
 
 /// Buffers that are kept for reuse, at most, and the largest that is.
 const KEPT: usize = 64;
-const KEPT_BYTES: usize = 128 * 1024;
+const KEPT_BYTES: usize = 256 * 1024;
 
 /// Empty buffers. An idle connection owns none.
 #[derive(Debug, Default)]

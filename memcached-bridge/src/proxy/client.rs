@@ -32,7 +32,7 @@ pub trait Transmit {
 /// Bytes of a part from which on a copy costs more than to send it from where it is.
 const DIRECT: usize = 8 * 1024;
 /// Bytes that are gathered for one system call at most: what fits the processor's cache.
-const GATHERED: usize = 64 * 1024;
+const GATHERED: usize = 128 * 1024;
 
 /// What the next bytes of a client are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rig::{Rig, pool};
 use crate::protocol::binary::Header;
-use crate::proxy::ClientId;
+use crate::proxy::{ClientId, MAX_UNSENT};
 
 const ITEM: &str = "VALUE k 7 2\r\n10\r\n";
 
@@ -80,6 +80,46 @@ fn a_hot_key_is_answered_in_binary() {
         assert_eq!((answered.opcode, answered.status, answered.opaque, answered.cas), (opcode, 0, 77, 1));
         assert_eq!(reply[24..], [&7u32.to_be_bytes()[..], key.as_bytes(), b"10"].concat());
     }
+}
+
+/// A hot value of 100 KB, and the item that tells it.
+fn heat_long(rig: &mut Rig, client: ClientId) -> String {
+    let value = "v".repeat(100 << 10);
+    let set = format!("set long 0 0 {}\r\n{value}\r\n", value.len());
+    assert_eq!(rig.ask(client, set), "STORED\r\n");
+    for _ in 0..4 {
+        rig.ask(client, "get long\r\n");
+    }
+    format!("VALUE long 0 {}\r\n{value}\r\n", value.len())
+}
+
+#[test]
+fn hot_values_of_every_length_come_whole_in_one_reply() {
+    let (mut rig, one, _) = hot();
+    let long = heat_long(&mut rig, one);
+    for (request, reply) in [
+        ("get k long k\r\n", format!("{ITEM}{long}{ITEM}END\r\n")),
+        ("get long long\r\nget k k\r\n", format!("{long}{long}END\r\n{ITEM}{ITEM}END\r\n")),
+    ] {
+        heat(&mut rig, one);
+        assert!(from_cache(&mut rig, one, request) == reply, "{request:?}");
+    }
+    let many = format!("get{}\r\n", " k".repeat(200));
+    assert!(from_cache(&mut rig, one, &many) == format!("{}END\r\n", ITEM.repeat(200)));
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_owed_no_more_hot_values_than_its_bound() {
+    let (mut rig, one, other) = hot();
+    let long = heat_long(&mut rig, one);
+    rig.deafen(other);
+    rig.send(other, format!("get{}\r\n", " long".repeat(100)).as_bytes());
+    rig.act();
+    let owed = rig.proxy.client_output(other).len();
+    assert!((MAX_UNSENT..3 * MAX_UNSENT).contains(&owed), "{owed} bytes");
+    rig.hear(other);
+    rig.run();
+    assert!(rig.take(other) == format!("{}END\r\n", long.repeat(100)));
 }
 
 /// Every command that may change a value, its flags, its CAS or its life.
