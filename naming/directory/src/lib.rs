@@ -3,17 +3,23 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`replica`] | a member of a group with its state: what a shell drives |
 //! | [`catalog`] | the state machine of a shard |
 //! | [`proto`] | commands and replies |
+//! | [`group`] | a member of a Raft group: agreement on a log |
 //! | [`log`] | the log of a group's member, and its form on a disk |
 //! | [`frame`] | the form of log records and chunks of snapshots |
 
 pub mod catalog;
 pub mod frame;
+pub mod group;
 pub mod log;
 mod position;
 pub mod proto;
+pub mod replica;
 
+/// Members of groups are nodes.
+pub use naming::NodeId;
 pub use position::Position;
 /// The messages' byte strings.
 pub use prost::bytes::Bytes;

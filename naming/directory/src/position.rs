@@ -12,6 +12,10 @@ pub struct Position {
 }
 
 impl Position {
+    /// Of the entry that every group has from its beginning, so that nobody takes an empty log for the log's
+    /// beginning: a node that joins gets a snapshot, with the members in it.
+    pub const FIRST: Position = Position { term: 1, index: 1 };
+
     /// The entry `index` of the leader of `term`.
     pub fn new(term: u64, index: u64) -> Self {
         Self { term, index }

@@ -120,20 +120,20 @@ pub enum ApplyError {
 }
 
 impl Catalog {
-    /// The empty state of a shard that answers for `range`. It remembers `history_bytes` bytes of changes for
-    /// watchers.
-    pub fn new(range: NameRange, history_bytes: usize) -> Self {
+    /// The empty state of a shard that answers for `range`, at the beginning of its log. It remembers
+    /// `history_bytes` bytes of changes for watchers.
+    pub fn new(range: NameRange, position: Position, history_bytes: usize) -> Self {
         Self {
             version: 1,
             range,
-            position: Position::default(),
+            position,
             time: ReplicatedTime::default(),
             nodes: Nodes::new(),
             authorities: Table::new(Chunk::Authorities),
             records: RecordKind::ALL.map(|kind| Table::new(kind.chunk())),
             copies: CopyTable::new(),
             sessions: Sessions::new(),
-            history: History::new(history_bytes, Position::default()),
+            history: History::new(history_bytes, position),
             history_bytes,
             counters: Counters::default(),
         }

@@ -19,7 +19,7 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) fn new() -> Self {
-        Self::of(Catalog::new(NameRange::all(), 1 << 20))
+        Self::of(Catalog::new(NameRange::all(), Position::default(), 1 << 20))
     }
 
     pub(super) fn of(state: Catalog) -> Self {

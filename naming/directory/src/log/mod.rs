@@ -98,15 +98,10 @@ pub struct Log {
 }
 
 impl Log {
-    /// The log of a group that begins: `members` are its first ones.
-    pub fn begin(members: Members) -> Self {
-        // Position 0 of term 0 has nothing before it; every member of a new group begins with the same base.
-        Self { base: Base { position: Position::default(), members }, ..Self::default() }
-    }
-
-    /// The log of a group whose state machine begins with a snapshot that all members have: the half of a
-    /// split shard.
-    pub fn begin_at(base: Base) -> Self {
+    /// The log of a group that begins with these members and a state at `base`: the [first](Position::FIRST)
+    /// entry's, or, of a shard that was split off, the split's. All first members begin with the same. A node
+    /// that joins later begins with [`Log::default`], and gets a snapshot.
+    pub fn begin(base: Base) -> Self {
         let hard_state = HardState { term: base.position.term, vote: 0, commit: base.position.index };
         Self { base, hard_state, ..Self::default() }
     }
@@ -154,6 +149,14 @@ impl Log {
     pub fn entries_from(&self, index: u64) -> impl Iterator<Item = &Entry> {
         let place = index.saturating_sub(self.first_index());
         self.entries.range((place as usize).min(self.entries.len())..)
+    }
+
+    /// Corrects what a crash may have left of the hard state, for a member whose state has the entries up to
+    /// `applied`: they are committed, and nothing is committed here that is not here.
+    pub(crate) fn restart(&mut self, applied: u64) {
+        let state = &mut self.hard_state;
+        state.commit = state.commit.max(applied).min(self.base.position.index + self.entries.len() as u64);
+        state.term = state.term.max(self.base.position.term);
     }
 
     /// All of it, as records that make it anew: to begin another file.

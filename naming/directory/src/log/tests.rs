@@ -22,7 +22,7 @@ fn base(term: u64, index: u64) -> Base {
 }
 
 fn log_of(records: &[Record]) -> Log {
-    let mut log = Log::begin(members());
+    let mut log = Log::begin(base(0, 0));
     records.iter().for_each(|record| log.take(record.clone()).unwrap());
     log
 }

@@ -73,51 +73,41 @@ pub(super) struct Leaf {
     checksum: Checksum,
 }
 
-/// Walks over a leaf.
-pub(super) struct Cursor<'a> {
-    bytes: &'a [u8],
-    /// The name at hand.
-    name: Vec<u8>,
-    /// Where its entry begins, where its digest stands, and where the next entry begins.
+/// An entry's parts, by where they begin.
+#[derive(Clone, Copy, Debug)]
+struct Parts {
     start: usize,
+    /// Bytes of the name that are those of the name before it.
+    shared: usize,
+    /// The other bytes of the name.
+    suffix: usize,
     value: usize,
-    next: usize,
+    end: usize,
 }
 
-impl<'a> Cursor<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, name: Vec::new(), start: 0, value: 0, next: 0 }
-    }
+/// Where a name stands in a leaf, or would.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Bytes that it has in common with the name before it.
+    shared: usize,
+    found: Option<Parts>,
+    /// The entry behind it, and the bytes that the two have in common.
+    behind: Option<(Parts, usize)>,
+}
 
-    /// Goes to the next entry. What a leaf holds was written by it, so nothing here fails.
-    fn advance(&mut self) -> bool {
-        let mut rest = &self.bytes[self.next..];
-        if rest.is_empty() {
-            return false;
-        }
-        self.start = self.next;
-        let shared = varint(&mut rest);
-        let (suffix, mut rest) = split(rest, varint);
-        self.name.truncate(shared);
-        self.name.extend(suffix);
-        self.value = self.bytes.len() - rest.len();
-        rest = &rest[Digest::LEN..];
+/// The entry that begins at `start`. What a leaf holds was written by it, so nothing here fails.
+fn parts(bytes: &[u8], start: usize) -> Parts {
+    let mut rest = &bytes[start..];
+    let shared = varint(&mut rest);
+    let len = varint(&mut rest);
+    let suffix = bytes.len() - rest.len();
+    let value = suffix + len;
+    rest = &bytes[value + Digest::LEN..];
+    varint(&mut rest);
+    for _ in 0..varint(&mut rest) {
         varint(&mut rest);
-        for _ in 0..varint(&mut rest) {
-            varint(&mut rest);
-        }
-        self.next = self.bytes.len() - rest.len();
-        true
     }
-
-    fn value(&self) -> &'a [u8] {
-        &self.bytes[self.value..self.next]
-    }
-}
-
-fn split(mut bytes: &[u8], len: impl Fn(&mut &[u8]) -> usize) -> (&[u8], &[u8]) {
-    let len = len(&mut bytes);
-    bytes.split_at(len)
+    Parts { start, shared, suffix, value, end: bytes.len() - rest.len() }
 }
 
 fn varint(bytes: &mut &[u8]) -> usize {
@@ -139,74 +129,114 @@ impl Leaf {
         size_of::<Self>() + self.bytes.capacity()
     }
 
-    pub(super) fn get(&self, name: NameRef<'_>) -> Option<Entry> {
-        let mut cursor = Cursor::new(&self.bytes);
-        while cursor.advance() {
-            match cursor.name[..].cmp(name.as_bytes()) {
-                Ordering::Less => {}
-                Ordering::Equal => return Entry::read(cursor.value()).map(|(entry, _)| entry),
-                Ordering::Greater => return None,
+    /// Where `name` stands. Names in between are not put together to be compared: what an entry shares with
+    /// the one before it tells how it stands to `name`, unless it shares exactly as much as that one does
+    /// with `name`.
+    pub(super) fn find(&self, name: NameRef<'_>) -> Place {
+        let name = name.as_bytes();
+        let (mut matched, mut start) = (0, 0);
+        while start < self.bytes.len() {
+            let entry = parts(&self.bytes, start);
+            start = entry.end;
+            match entry.shared.cmp(&matched) {
+                Ordering::Greater => continue,
+                Ordering::Less => {
+                    return Place { shared: matched, found: None, behind: Some((entry, entry.shared)) };
+                }
+                Ordering::Equal => {}
+            }
+            let (suffix, rest) = (&self.bytes[entry.suffix..entry.value], &name[matched..]);
+            let common = common_len(suffix, rest);
+            match suffix[common..].cmp(&rest[common..]) {
+                Ordering::Less => matched += common,
+                Ordering::Equal => {
+                    let next = (start < self.bytes.len()).then(|| parts(&self.bytes, start));
+                    let behind = next.map(|next| (next, next.shared));
+                    return Place { shared: matched, found: Some(entry), behind };
+                }
+                Ordering::Greater => {
+                    return Place { shared: matched, found: None, behind: Some((entry, matched + common)) };
+                }
             }
         }
-        None
+        Place { shared: matched, found: None, behind: None }
+    }
+
+    /// What is recorded there.
+    pub(super) fn at(&self, place: &Place) -> Option<Entry> {
+        let found = place.found?;
+        Entry::read(&self.bytes[found.value..found.end]).map(|(entry, _)| entry)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Name, Entry)> + '_ {
-        let mut cursor = Cursor::new(&self.bytes);
+        let (mut name, mut start) = (Vec::new(), 0);
         std::iter::from_fn(move || {
-            cursor.advance().then_some(())?;
-            let name = NameRef::from_bytes(&cursor.name).ok()?.to_name();
-            Some((name, Entry::read(cursor.value())?.0))
+            (start < self.bytes.len()).then_some(())?;
+            let entry = parts(&self.bytes, start);
+            start = entry.end;
+            name.truncate(entry.shared);
+            name.extend(&self.bytes[entry.suffix..entry.value]);
+            let value = Entry::read(&self.bytes[entry.value..entry.end])?.0;
+            Some((NameRef::from_bytes(&name).ok()?.to_name(), value))
         })
     }
 
-    /// Puts, replaces or removes what is recorded of `name`. Whether it came to stand behind all others.
-    pub(super) fn set(&mut self, name: NameRef<'_>, entry: Option<&Entry>) -> bool {
+    /// Puts, replaces or removes what is recorded of `name`, which stands at `place`. Whether it came to
+    /// stand behind all others.
+    pub(super) fn set(&mut self, name: NameRef<'_>, place: Place, entry: Option<&Entry>) -> bool {
         let name = name.as_bytes();
-        let mut cursor = Cursor::new(&self.bytes);
-        let mut before = Vec::new();
-        // Where the change begins, and the entry behind it, whose name may share more or less now.
-        let (mut start, mut old, mut behind) = (self.bytes.len(), None, None);
-        while cursor.advance() {
-            match cursor.name[..].cmp(name) {
-                Ordering::Less => before.clone_from(&cursor.name),
-                Ordering::Equal => {
-                    start = cursor.start;
-                    old = Some(Checksum::of_item(Chunk::Copies, name, cursor.value()));
-                }
-                Ordering::Greater => {
-                    start = start.min(cursor.start);
-                    behind = Some((cursor.name, cursor.value..cursor.next));
-                    break;
-                }
-            }
+        if let Some(found) = place.found {
+            let value = &self.bytes[found.value..found.end];
+            self.checksum -= Checksum::of_item(Chunk::Copies, name, value);
+            self.len -= 1;
         }
-        let mut fresh = Vec::new();
+        let mut value = Vec::new();
         if let Some(entry) = entry {
-            write_name(&mut fresh, &before, name);
-            let value = fresh.len();
-            entry.write(&mut fresh);
-            self.checksum += Checksum::of_item(Chunk::Copies, name, &fresh[value..]);
+            entry.write(&mut value);
+            self.checksum += Checksum::of_item(Chunk::Copies, name, &value);
+            self.len += 1;
         }
-        let appended = old.is_none() && behind.is_none();
-        let mut end = self.bytes.len();
-        if let Some((next, Range { start: value, end: after })) = behind {
-            write_name(&mut fresh, if entry.is_some() { name } else { &before }, &next);
-            fresh.extend(&self.bytes[value..after]);
-            end = after;
+        match (place.found, entry.is_some()) {
+            (Some(found), true) => self.splice(found.value..found.end, &value),
+            (Some(found), false) => self.cut(found, place.behind),
+            (None, true) => self.insert(name, place, &value),
+            (None, false) => {}
         }
-        if let Some(old) = old {
-            self.checksum -= old;
-        }
-        self.len = self.len + usize::from(entry.is_some()) - usize::from(old.is_some());
-        let growth = fresh.len().saturating_sub(end - start);
+        place.found.is_none() && place.behind.is_none()
+    }
+
+    /// Takes an entry out. The one behind it may have shared more with it than it does with the one before.
+    fn cut(&mut self, entry: Parts, behind: Option<(Parts, usize)>) {
+        let Some((next, shared)) = behind.filter(|(next, _)| next.shared > entry.shared) else {
+            return self.splice(entry.start..entry.end, &[]);
+        };
+        let regained = &self.bytes[entry.suffix..entry.suffix + shared - entry.shared];
+        let suffix = [regained, &self.bytes[next.suffix..next.value]].concat();
+        let mut fresh = Vec::new();
+        write_name(&mut fresh, entry.shared, &suffix);
+        self.splice(entry.start..next.value, &fresh);
+    }
+
+    /// Puts an entry in. The one behind it may share more with it than it does with the one before.
+    fn insert(&mut self, name: &[u8], place: Place, value: &[u8]) {
+        let mut fresh = Vec::new();
+        write_name(&mut fresh, place.shared, &name[place.shared..]);
+        fresh.extend(value);
+        let Some((next, shared)) = place.behind else {
+            return self.splice(self.bytes.len()..self.bytes.len(), &fresh);
+        };
+        write_name(&mut fresh, shared, &self.bytes[next.suffix + shared - next.shared..next.value]);
+        self.splice(next.start..next.value, &fresh);
+    }
+
+    fn splice(&mut self, range: Range<usize>, fresh: &[u8]) {
+        let growth = fresh.len().saturating_sub(range.len());
         if self.bytes.capacity() - self.bytes.len() < growth {
             // In steps of an eighth, since most of a leaf's bytes come one entry at a time, and doubling
             // would leave a quarter empty.
             self.bytes.reserve_exact(growth + self.bytes.len() / 8);
         }
-        self.bytes.splice(start..end, fresh);
-        appended
+        self.bytes.splice(range, fresh.iter().copied());
     }
 
     /// If it is too full: cuts it, and gives the second part and its first name. Where names only ever come
@@ -216,11 +246,7 @@ impl Leaf {
             return None;
         }
         let before = if appended { self.len - 1 } else { self.len / 2 };
-        let mut cursor = Cursor::new(&self.bytes);
-        for _ in 0..=before {
-            cursor.advance();
-        }
-        let at = NameRef::from_bytes(&cursor.name).ok()?.to_name();
+        let (at, _) = self.iter().nth(before)?;
         let right = self.split_off(at.as_name());
         Some((at, right))
     }
@@ -250,7 +276,8 @@ impl Builder {
     }
 
     pub(super) fn push(&mut self, name: NameRef<'_>, entry: &Entry) {
-        write_name(&mut self.leaf.bytes, &self.last, name.as_bytes());
+        let shared = common_len(&self.last, name.as_bytes());
+        write_name(&mut self.leaf.bytes, shared, &name.as_bytes()[shared..]);
         let value = self.leaf.bytes.len();
         entry.write(&mut self.leaf.bytes);
         self.leaf.checksum += Checksum::of_item(Chunk::Copies, name.as_bytes(), &self.leaf.bytes[value..]);
@@ -264,9 +291,12 @@ impl Builder {
     }
 }
 
-fn write_name(out: &mut Vec<u8>, before: &[u8], name: &[u8]) {
-    let shared = before.iter().zip(name).take_while(|(one, other)| one == other).count();
+fn common_len(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).take_while(|(one, other)| one == other).count()
+}
+
+fn write_name(out: &mut Vec<u8>, shared: usize, suffix: &[u8]) {
     encode_varint(shared as u64, out);
-    encode_varint((name.len() - shared) as u64, out);
-    out.extend(&name[shared..]);
+    encode_varint(suffix.len() as u64, out);
+    out.extend(suffix);
 }

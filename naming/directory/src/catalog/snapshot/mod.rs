@@ -6,6 +6,9 @@
 //! and a BLAKE3 digest over all chunks before it. What is restored is the state byte for byte: its checksum
 //! is computed anew and compared.
 //!
+//! An item is its key and its value, each after its length. Of a key only what differs from the key before it
+//! in the chunk is written, after the number of bytes that do not: names in order share most of theirs.
+//!
 //! The format has a number; so has the state machine's version. Newer ones are refused.
 
 mod read;

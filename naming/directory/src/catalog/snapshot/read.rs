@@ -8,7 +8,7 @@ use prost::encoding::decode_varint;
 use super::{FORMAT, SnapshotError};
 use crate::catalog::changes::History;
 use crate::catalog::chunk::Chunk;
-use crate::catalog::copies::{CopyTable, CopyTableBuilder, Holder, Slot};
+use crate::catalog::copies::{CopyTable, Holder, NamesBuilder, Slot};
 use crate::catalog::nodes::Nodes;
 use crate::catalog::sessions::{Session, Sessions};
 use crate::catalog::table::{Key, Table, Value};
@@ -30,13 +30,13 @@ pub struct Restore {
     header: Option<Header>,
     end: Option<state::SnapshotEnd>,
     /// The table of the last chunk, and the last key in it.
-    last: (Chunk, Vec<u8>),
+    last: (Chunk, Bytes),
     nodes: Table<Name, Node>,
     authorities: Table<Name, Authority>,
     records: [Table<Name, Record>; RecordKind::ALL.len()],
     holders: Table<NodeId, Holder>,
     slots: Table<u64, Slot>,
-    copies: CopyTableBuilder,
+    copies: NamesBuilder,
     sessions: Table<u64, Session>,
 }
 
@@ -60,13 +60,13 @@ impl Restore {
             digest: blake3::Hasher::new(),
             header: None,
             end: None,
-            last: (Chunk::Header, Vec::new()),
+            last: (Chunk::Header, Bytes::new()),
             nodes: Table::new(Chunk::Nodes),
             authorities: Table::new(Chunk::Authorities),
             records: RecordKind::ALL.map(|kind| Table::new(kind.chunk())),
             holders: Table::new(Chunk::Holders),
             slots: Table::new(Chunk::Slots),
-            copies: CopyTableBuilder::default(),
+            copies: NamesBuilder::default(),
             sessions: Table::new(Chunk::Sessions),
         }
     }
@@ -170,21 +170,23 @@ impl Restore {
             return Err(SnapshotError::Misplaced { chunk: self.chunks, problem });
         }
         if table != self.last.0 {
-            self.last = (table, Vec::new());
+            self.last = (table, Bytes::new());
         }
+        let mut before = Bytes::new();
         while payload.has_remaining() {
-            let item = read_part(&mut payload).and_then(|key| Some((key, read_part(&mut payload)?)));
+            let item = read_key(&mut payload, &before).and_then(|key| Some((key, read_part(&mut payload)?)));
             let (key, value) = item.ok_or_else(|| self.bad_item(table))?;
             // The root's key is empty, and can only be the first.
-            if key <= self.last.1 && !(key.is_empty() && self.is_first(table)) {
+            if key[..] <= self.last.1[..] && !(key.is_empty() && self.len(table) == 0) {
                 return Err(self.bad_item(table));
             }
             if self.len(table) >= table.capacity() {
                 return Err(SnapshotError::TooMany { table: table.name(), capacity: table.capacity() });
             }
             self.read_item(table, &key, value).ok_or_else(|| self.bad_item(table))?;
-            self.last.1 = key.to_vec();
             self.items += 1;
+            self.last.1 = key.clone();
+            before = key;
         }
         Ok(())
     }
@@ -234,13 +236,17 @@ impl Restore {
         }
     }
 
-    fn is_first(&self, table: Chunk) -> bool {
-        self.len(table) == 0
-    }
-
     fn bad_item(&self, table: Chunk) -> SnapshotError {
         SnapshotError::BadItem { chunk: self.chunks, table: table.name() }
     }
+}
+
+/// A key after the number of bytes that it has in common with the key before it.
+fn read_key(payload: &mut Bytes, before: &Bytes) -> Option<Bytes> {
+    let shared = usize::try_from(decode_varint(payload).ok()?).ok()?;
+    let shared = before.get(..shared)?;
+    let rest = read_part(payload)?;
+    if shared.is_empty() { Some(rest) } else { Some([shared, &rest].concat().into()) }
 }
 
 /// A run of bytes after its length.

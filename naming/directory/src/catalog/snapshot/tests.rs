@@ -128,7 +128,7 @@ fn what_is_missing_doubled_or_swapped_is_noticed() {
 
 /// A chunk whose checksum is right, by whoever wrote nonsense.
 fn forged(kind: u8, key: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut payload = Vec::new();
+    let mut payload = vec![0];
     for part in [key, value] {
         prost::encoding::encode_varint(part.len() as u64, &mut payload);
         payload.extend(part);

@@ -153,7 +153,10 @@ impl Items {
     }
 
     fn push(&mut self, key: &[u8], value: &[u8]) {
-        for part in [key, value] {
+        let last = self.last.iter().flatten();
+        let shared = last.zip(key).take_while(|(one, other)| one == other).count();
+        encode_varint(shared as u64, &mut self.payload);
+        for part in [&key[shared..], value] {
             encode_varint(part.len() as u64, &mut self.payload);
             self.payload.extend(part);
         }
