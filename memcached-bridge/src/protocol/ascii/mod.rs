@@ -15,8 +15,8 @@ mod touch;
 pub use retrieval::{SingleGet, single_get};
 
 pub(super) use line::{Arguments, find, next_token};
-pub(crate) use number::u32_of;
-pub(super) use number::{i32_of, u64_of};
+pub(super) use number::u64_of;
+pub(crate) use number::{i32_of, u32_of};
 
 use super::{DataBlock, Dialect, Head, Invalid, MAX_KEY_LEN, ProtocolError, Request, Verb, meta};
 

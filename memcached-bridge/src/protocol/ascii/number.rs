@@ -41,7 +41,7 @@ pub(crate) fn u32_of(token: &[u8]) -> Option<u32> {
 }
 
 /// A signed number, cut down to 32 bits.
-pub(in crate::protocol) fn i32_of(token: &[u8]) -> Option<i32> {
+pub(crate) fn i32_of(token: &[u8]) -> Option<i32> {
     let (negative, magnitude) = read(token)?;
     let value =
         if negative { 0i64.checked_sub_unsigned(magnitude)? } else { i64::try_from(magnitude).ok()? };

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::protocol::ascii::line_of;
+use crate::protocol::ascii::{i32_of, line_of};
 use crate::protocol::binary::HEADER_LEN;
 use crate::protocol::{Dialect, MetaFlags, Request, Verb, render};
 
@@ -21,7 +21,9 @@ pub struct MaxTtl {
 impl MaxTtl {
     /// The head of `request`, which is in `head`, with what lives too long in it lowered. `None` if nothing does. `unix`
     /// is the time in seconds.
-    pub(in crate::proxy) fn lower(self, request: &Request<'_>, head: &[u8], unix: u64) -> Option<Vec<u8>> {
+    ///
+    /// An `ms` without a `T` gets one; if it had as many flags as there may be, what is returned is no request any more.
+    pub fn lower(self, request: &Request<'_>, head: &[u8], unix: u64) -> Option<Vec<u8>> {
         match request.dialect {
             Dialect::Binary { .. } => self.lower_binary(request, head, unix),
             Dialect::Meta(flags) => self.lower_meta(request, flags, head, unix),
@@ -81,7 +83,8 @@ impl MaxTtl {
         unix: u64,
     ) -> Option<Vec<u8>> {
         let exceeds = |flag: u8, argument: &[u8]| {
-            let ttl = std::str::from_utf8(argument).ok().and_then(|text| text.parse::<i64>().ok());
+            // As the server reads it: what is too wide for 32 bits is cut down, and so may be 0 or small again.
+            let ttl = i32_of(argument).map(i64::from);
             matches!(flag, b'T' | b'N') && ttl.is_none_or(|ttl| self.is_exceeded(ttl, unix))
         };
         let adds = request.verb == Verb::MetaSet && !flags.has(b'T');
@@ -159,6 +162,10 @@ mod tests {
             ("mg a v\r\n", "mg a v\r\n"),
             ("ma YQ== b N0 J5\r\n", "ma YQ== b N3600 J5\r\n"),
             ("md a I T90000\r\n", "md a I T3600\r\n"),
+            // 0, 2,000,000 and 60 to a server, which keeps 32 bits of it.
+            ("ms a 1 T-4294967296\r\n", "ms a 1 T3600\r\n"),
+            ("ma a N-4292967296\r\n", "ma a N3600\r\n"),
+            ("mg a T4294967356\r\n", "mg a T4294967356\r\n"),
             ("me a\r\n", "me a\r\n"),
         ] {
             let sent = sent(Protocol::Text, asked.as_bytes()).unwrap();
@@ -191,11 +198,34 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_binary_request_differs_in_nothing_but_a_life_within_the_limit(
+            opcode in 0u8..=0x24,
+            extras in prop_oneof![Just(0usize), Just(4), Just(8), Just(20)],
+            lives in proptest::collection::vec(prop_oneof![Just(0), Just(3600), Just(3601), any::<u32>()], 5),
+            key in proptest::collection::vec(any::<u8>(), 1..20),
+        ) {
+            let mut head = vec![0x80, opcode, 0, key.len() as u8, extras as u8, 0, 0, 0, 0, 0, 0];
+            head.push((extras + key.len()) as u8);
+            head.resize(HEADER_LEN, 3);
+            head.extend(lives.iter().flat_map(|life| life.to_be_bytes()).take(extras));
+            head.extend_from_slice(&key);
+            let Head::Complete { request, .. } = Protocol::Binary.parse_head(&head) else { return Ok(()) };
+            let Some(lowered) = HOUR.lower(&request, &head, UNIX) else { return Ok(()) };
+            let places: Vec<usize> = (0..head.len()).filter(|&at| head[at] != lowered[at]).collect();
+            let (first, last) = (places[0], places[places.len() - 1]);
+            prop_assert!(lowered.len() == head.len() && first >= HEADER_LEN && last / 4 == first / 4);
+            let Head::Complete { request: other, consumed, .. } = Protocol::Binary.parse_head(&lowered) else {
+                panic!("{lowered:?} is no request")
+            };
+            prop_assert_eq!((consumed, other.exptime), (lowered.len(), 3600));
+        }
+
         /// Whatever is a request stays the same one; only flags may be too many with one more.
         #[test]
         fn what_is_lowered_is_the_same_request_and_needs_it_no_more(
             verb in "(set|add|cas|touch|gat|gats|ms|mg|ma|md|me|get|incr)",
-            words in proptest::collection::vec("[a-zA-Z0-9=]{1,4}|0|-1|3601|2592001|T0|N0|T9999|q| ", 0..20),
+            words in proptest::collection::vec("[a-zA-Z0-9=]{1,4}|0|-1|3601|2592001|T0|N0|T9999|T-4294967296|N-4292967296|q| ", 0..20),
         ) {
             let line = format!("{verb} {}\r\n", words.join(" "));
             let Head::Complete { request, .. } = Protocol::Text.parse_head(line.as_bytes()) else { return Ok(()) };

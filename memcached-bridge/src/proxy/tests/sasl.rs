@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use proptest::prelude::*;
+
 use super::rig::{Rig, pool};
 use crate::session::credentials::Credentials;
 
@@ -84,4 +86,46 @@ fn without_a_password_file_there_is_nothing_to_authenticate_against() {
     let mut rig = Rig::new(1);
     let client = rig.open();
     assert_eq!(ask(&mut rig, client, &[request(0x20, b"", b"")]), [0x81]);
+}
+
+/// A step of a stranger: everything but the right password.
+fn of_a_stranger() -> impl Strategy<Value = Vec<u8>> {
+    let field = || "(alice|wonderland|bob|)\0?";
+    let message = (field(), field(), field()).prop_map(|(one, two, three)| [one, two, three].concat());
+    let wrong = message.prop_filter("right", |said| {
+        let fields: Vec<&str> = said.splitn(4, '\0').collect();
+        !matches!(fields[..], ["" | "alice", "alice", "wonderland"])
+    });
+    prop_oneof![
+        Just(request(0x20, b"", b"")),
+        Just(request(0x0b, b"", b"")),
+        (0x21u8..=0x22, "(PLAIN|plain|CRAM-MD5)", wrong).prop_map(|(opcode, mechanism, said)| request(
+            opcode,
+            mechanism.as_bytes(),
+            said.as_bytes()
+        )),
+        (0u8..0x28, "[a-z]{0,2}", "[a-z]{0,1}").prop_map(|(opcode, key, value)| request(
+            opcode,
+            key.as_bytes(),
+            value.as_bytes()
+        )),
+        proptest::collection::vec(any::<u8>(), 0..40),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn without_the_right_password_nobody_reaches_a_server(
+        requests in proptest::collection::vec(of_a_stranger(), 0..12),
+        step in 1usize..64,
+    ) {
+        let mut rig = guarded();
+        let client = rig.open();
+        for piece in requests.concat().chunks(step) {
+            rig.send(client, piece);
+            rig.run();
+        }
+        prop_assert_eq!(&rig.connected, &[0, 0]);
+        prop_assert!(!rig.take_bytes(client).windows(13).any(|said| said == b"Authenticated"));
+    }
 }
