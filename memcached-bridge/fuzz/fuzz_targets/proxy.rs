@@ -9,6 +9,7 @@ use std::time::Duration;
 use fabric::time::Nanos;
 use libfuzzer_sys::fuzz_target;
 use memcached_bridge::hashing::{Distribution, KeyHash};
+use memcached_bridge::proxy::limits::{ClientLimits, MaxTtl};
 use memcached_bridge::proxy::pool::{CacheLimits, Deadlines, Pool, Probing, Server};
 use memcached_bridge::proxy::{Action, BackendId, ClientId, MAX_UNSENT, Proxy, SharedPool, Transmit};
 
@@ -33,6 +34,8 @@ fn pool(cached: bool) -> Pool {
         deadlines: Deadlines { connect: time, reply: time },
         probing: Probing { interval: time, failures: 2, auto_eject: true },
         lanes: 1,
+        limits: ClientLimits { max_ttl: Some(MaxTtl { seconds: 60 }), ..ClientLimits::default() },
+        credentials: None,
     }
 }
 
