@@ -167,12 +167,14 @@ impl Proxy {
         if let Some(entry) = backend.in_flight.front_mut() {
             (entry.begun, entry.hidden) = (begun, hidden);
         }
-        let pool = usize::from(backend.server.pool);
+        let (server, pool) = (backend.server, usize::from(backend.server.pool));
         if let Some(writes) = front.writes {
             self.end_writes(pool, writes);
         }
         if matches!(front.owner, Owner::Client { .. } | Owner::Part(_)) {
-            self.pools[pool].view.requests.count(front.verb, outcome(front, piece, bytes));
+            let outcome = outcome(front, piece, bytes);
+            self.pools[pool].view.requests.count(front.verb, outcome);
+            self.trace_reply(server, front, outcome);
         }
     }
 
@@ -194,6 +196,8 @@ impl Proxy {
         let (pool, server) = (usize::from(backend.server.pool), usize::from(backend.server.server));
         let idle = backend.in_flight.is_empty();
         let (role, uploading) = (backend.role, backend.uploader.is_some());
+        let asked = backend.server;
+        self.trace_reply_end(asked, front);
         let part = &mut self.pools[pool];
         if role != Role::Spent {
             part.servers[server].failures = 0;

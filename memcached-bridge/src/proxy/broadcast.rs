@@ -96,6 +96,7 @@ impl Proxy {
             return self.refuse(asked, place, failure.unwrap_or(Failure::Unreachable), sink);
         }
         if failure.is_some() {
+            self.commons.tracer.failed(asked.client, place, Outcome::Unavailable);
             self.pools[pool].view.requests.count(asked.request.verb, Outcome::Unavailable);
         }
         let failed = |failure: Failure| match asked.tag() {

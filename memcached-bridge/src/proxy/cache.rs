@@ -188,6 +188,7 @@ impl Proxy {
         let Some((hit, _, scratch)) = part.hit(self.now, verb, key, hash, wanted) else { return false };
         let done = !matches!(form, Form::Item { .. });
         let place = place.unwrap_or_else(|| client.ask());
+        self.commons.tracer.hits(id, place, 1);
         let bytes = rendered(&hit, form, scratch);
         client.deliver(id, place, &[bytes], done, &mut self.commons, sink);
         true
@@ -223,6 +224,7 @@ impl Proxy {
     ) {
         let client = &mut self.clients[id];
         let cache = &self.pools[usize::from(client.pool)].cache;
+        self.commons.tracer.hits(id, place, items.places.len());
         let values = items.places.iter().filter_map(|place| Some(cache.as_ref()?.table.item(*place)));
         let parts: ArrayVec<&[u8], MAX_PARTS> = values.chain(end).collect();
         client.deliver(id, place, &parts, end.is_some(), &mut self.commons, sink);

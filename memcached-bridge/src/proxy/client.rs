@@ -10,6 +10,7 @@ use super::backend::BackendId;
 use super::buffer::{Buffer, Spares};
 use super::in_flight::Place;
 use super::limits::{Progress, TokenBucket};
+use super::trace::Tracer;
 use super::{Action, MAX_UNSENT};
 use crate::protocol::Protocol;
 use crate::session::binary::SaslState;
@@ -133,6 +134,8 @@ pub(super) struct Commons {
     pub(super) draining: bool,
     /// Another proxy reads the clients' next requests.
     pub(super) retired: bool,
+    /// What became of a sample of requests.
+    pub(super) tracer: Tracer,
 }
 
 impl Client {
@@ -215,8 +218,14 @@ impl Client {
 
     /// A place for the reply to one more request.
     pub(super) fn ask(&mut self) -> Place {
+        let place = self.next_place();
         self.queue.push_back(Reply::default());
-        Place(self.front.0.wrapping_add(self.queue.len() as u32 - 1))
+        place
+    }
+
+    /// The place that the reply to the next request will have.
+    pub(super) fn next_place(&self) -> Place {
+        Place(self.front.0.wrapping_add(self.queue.len() as u32))
     }
 
     /// Takes back what came of the reply at `place`, so that something else can be said instead. `false` if some of it has
@@ -249,6 +258,7 @@ impl Client {
         let behind = place.behind(self.front);
         let Some(reply) = self.queue.get_mut(behind) else { return Flow::Gone };
         reply.done |= done;
+        commons.tracer.delivered(id, place, parts, done);
         if behind > 0 {
             for bytes in parts {
                 commons.held += bytes.len();

@@ -62,6 +62,8 @@ fabric::counters! {
         waits_for_clients,
         /// Connections given up with writes on them that were closed before these were answered.
         lingering_closed,
+        /// Requests that were not traced though they were in the sample: too many traces were under way.
+        traces_skipped,
         /// Probes of ejected servers.
         probes_sent,
         /// Probes that were not answered.

@@ -50,6 +50,7 @@ impl Proxy {
         let sasl = std::mem::take(&mut client.sasl);
         let (pool, protocol, bucket) = (client.pool, client.protocol, client.bucket.take());
         let handover = Handover { pool, protocol, input, sasl, bucket };
+        self.commons.tracer.forget(id);
         self.remove_client(id);
         Some(handover)
     }

@@ -145,13 +145,20 @@ impl Proxy {
     /// Takes back what its client was to get of a reply. `false` if it has some of it.
     fn take_back(&mut self, client: ClientId, place: Place) -> bool {
         match self.clients.get_mut(client) {
-            Some(client) => client.take_back(place, &mut self.commons),
+            Some(taken) => {
+                let whole = taken.take_back(place, &mut self.commons);
+                if whole {
+                    self.commons.tracer.took_back(client, place);
+                }
+                whole
+            }
             None => true,
         }
     }
 
     /// A request will not be answered.
     fn fail(&mut self, backend: &mut Backend, entry: &InFlight, failure: Failure, sink: &mut dyn Transmit) {
+        self.trace_loss(backend.server, entry);
         let pool = usize::from(backend.server.pool);
         let reply = match entry.tag {
             _ if entry.quiet == Quiet::Always => Vec::new(),

@@ -25,6 +25,7 @@
 //! | may read from a server | if [`backend_wants`](Proxy::backend_wants): [`backend_received`](Proxy::backend_received), [`backend_closed`](Proxy::backend_closed) |
 //! | has handled all that was ready | [`next_action`](Proxy::next_action) until there is none |
 //! | some times in a lease and a deadline | [`tick`](Proxy::tick) |
+//! | wants to know what became of a sample of requests | [`trace`](Proxy::trace) before, [`next_trace`](Proxy::next_trace) when it has no more actions |
 //!
 //! Requests of all clients that were ready together thus leave for a server in one write.
 //!
@@ -90,6 +91,7 @@ mod retrieval;
 mod sasl;
 mod server;
 mod stats;
+pub mod trace;
 mod upload;
 
 #[cfg(test)]
@@ -426,6 +428,9 @@ impl Proxy {
             } else {
                 break;
             }
+        }
+        if !self.commons.tracer.is_idle() {
+            self.commons.tracer.settle(self.now);
         }
         self.close_finished();
     }

@@ -137,6 +137,7 @@ impl Proxy {
         };
         let value = block.map_or(0, |block| block.wire_len());
         let asked = Asked { client: id, request, head: &rest[..head], block: &rest[head..] };
+        self.sample(&asked, value);
         if let Some(failure) = self.beyond_limit(id, &request, block.map_or(0, |block| block.value_len)) {
             return self.refuse_beyond_limit(&asked, value, failure, sink);
         }
@@ -243,6 +244,7 @@ impl Proxy {
     ) {
         let quiet = Quiet::of(&asked.request);
         let pool = self.clients[asked.client].pool;
+        self.commons.tracer.failed(asked.client, place, failure.outcome());
         self.pools[usize::from(pool)].view.requests.count(asked.request.verb, failure.outcome());
         let reply = match asked.tag() {
             _ if quiet == Quiet::Always => Vec::new(),
@@ -286,6 +288,7 @@ impl Proxy {
             self.abandon_upload(backend);
         }
         let Some(client) = self.clients.remove(id) else { return };
+        self.commons.tracer.left(id, self.now);
         let held_up = client.dismantle(&mut self.commons);
         self.commons.released.extend(held_up.into_iter().map(|(backend, _)| backend));
     }

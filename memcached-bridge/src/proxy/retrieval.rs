@@ -187,6 +187,7 @@ impl Proxy {
             self.post(line.backend, in_flight);
         }
         if failure.is_some() {
+            self.commons.tracer.failed(asked.client, place, super::Outcome::Unavailable);
             self.pools[pool].view.requests.count(asked.request.verb, super::Outcome::Unavailable);
         }
     }

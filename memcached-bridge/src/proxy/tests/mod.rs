@@ -8,3 +8,4 @@ mod limits;
 pub(super) mod rig;
 mod sasl;
 mod text;
+mod traces;
