@@ -18,7 +18,7 @@ use crate::cli::RunOptions;
 use crate::clock::Clock;
 use crate::config::{self, Config, Embedded};
 use crate::embedded::{ListenError, Opened};
-use crate::proxy::{Proxies, Shared};
+use crate::proxy::{Proxies, Shared, Spans};
 use crate::reload::Reloader;
 use crate::status::Registry;
 use crate::telemetry::{Sampling, Telemetry};
@@ -33,14 +33,15 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// Whatever keeps it from starting; the message says what to do.
 pub fn run(options: &RunOptions, mut telemetry: Telemetry) -> Result<(), Box<dyn Error>> {
     let (config, text) = configure(options)?;
-    telemetry.export(&config.telemetry, &config.node.name)?;
+    let tracer = telemetry.export(&config.telemetry, &config.node.name)?;
+    let spans = tracer.map(|tracer| Spans::new(tracer, &config.telemetry));
     let registry = Registry::new(config.node.name.clone());
     // Its threads and memory come first, so that the runtime's threads are not pinned with them.
     let dataplane = dataplane::start(&config, &registry)?;
     let threads = config::default_threads();
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let file = options.config.clone().map(|path| (path, text));
-    let served = runtime.block_on(serve(config, file, registry, dataplane.as_ref(), threads));
+    let served = runtime.block_on(serve(config, file, registry, dataplane.as_ref(), threads, spans));
     runtime.shutdown_timeout(Duration::from_millis(100));
     served
 }
@@ -79,6 +80,7 @@ async fn serve(
     registry: Arc<Registry>,
     dataplane: Option<&dataplane::Running>,
     threads: usize,
+    spans: Option<Spans>,
 ) -> Result<(), Box<dyn Error>> {
     let (drain, draining) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate())?;
@@ -94,7 +96,7 @@ async fn serve(
         Some(dataplane) => Shared { clock: dataplane.clock, tracking: &dataplane.tracking },
         None => Shared { clock: Clock::kernel(), tracking: &none },
     };
-    let proxies = Proxies::start(&config, shared, &draining)?.map(Arc::new);
+    let proxies = Proxies::start(&config, shared, spans.as_ref(), &draining)?.map(Arc::new);
     let reloader = Arc::new(Reloader::new(file, config.clone(), proxies.clone()));
     let embedded = match config.embedded {
         Some(embedded) => Some(Opened::open(embedded, threads, sampling).await?),

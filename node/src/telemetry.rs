@@ -4,6 +4,7 @@
 //! later: the place for them is there from the beginning, and empty until [`Telemetry::export`] fills it.
 //!
 //! Spans are made of requests that came over kernel sockets, one of `1 / sample`; the packet path counts and makes none.
+//! Those of pools are made after the fact, by [`proxy::Spans`](crate::proxy::Spans).
 //! A thread of the exporter's own sends them in batches. When the collector does not take them they are dropped: no
 //! request waits for a trace.
 
@@ -61,12 +62,17 @@ impl Telemetry {
         Self { traces: handle, provider: None }
     }
 
-    /// Sends spans to a collector from now on.
+    /// Sends spans to a collector from now on: those of [`TRACE`], and what the tracer that is returned makes. `None` if there
+    /// is no collector.
     ///
     /// # Errors
     /// If the exporter cannot be made; whether the collector is there is not tried.
-    pub fn export(&mut self, config: &config::Telemetry, node: &str) -> Result<(), ExportError> {
-        let Some(collector) = &config.otlp else { return Ok(()) };
+    pub fn export(
+        &mut self,
+        config: &config::Telemetry,
+        node: &str,
+    ) -> Result<Option<SdkTracer>, ExportError> {
+        let Some(collector) = &config.otlp else { return Ok(None) };
         let error = |reason: String| ExportError { collector: collector.clone(), reason };
         let exporter = SpanExporter::builder()
             .with_http()
@@ -80,10 +86,11 @@ impl Telemetry {
             .build();
         let provider =
             SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
-        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer(SCOPE));
+        let tracer = provider.tracer(SCOPE);
+        let layer = tracing_opentelemetry::layer().with_tracer(tracer.clone());
         self.traces.reload(Some(layer)).map_err(|source| error(source.to_string()))?;
         self.provider = Some(provider);
-        Ok(())
+        Ok(Some(tracer))
     }
 }
 
@@ -95,6 +102,11 @@ pub struct Sampling {
 }
 
 impl Sampling {
+    /// One of so many requests is traced; 0 for none.
+    pub fn period(self) -> u32 {
+        self.period
+    }
+
     /// What `config` asks for: none if there is no collector.
     pub fn of(config: &config::Telemetry) -> Self {
         let wanted = config.otlp.is_some() && config.sample > 0.0;
@@ -135,7 +147,11 @@ mod tests {
     #[test]
     fn one_of_so_many_is_picked() {
         let picked = |otlp: Option<&str>, sample| {
-            let sampling = Sampling::of(&config::Telemetry { otlp: otlp.map(str::to_owned), sample });
+            let sampling = Sampling::of(&config::Telemetry {
+                otlp: otlp.map(str::to_owned),
+                sample,
+                ..config::Telemetry::default()
+            });
             (0..1000).filter(|_| sampling.picks()).count()
         };
         assert_eq!(picked(Some("http://127.0.0.1:4318"), 1.0), 1000);

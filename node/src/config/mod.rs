@@ -37,7 +37,7 @@ pub use problem::{Problem, Severity};
 pub use size::ByteSize;
 pub use types::{
     Admin, Config, Dataplane, Embedded, Node, Pool, PoolTcp, Port, Proxy, Server, ServerTls, Telemetry, Tls,
-    default_threads, is_allowed, loopback,
+    TracedKeys, default_threads, is_allowed, loopback,
 };
 
 /// A file that was read: what it says, and what is wrong with it.

@@ -16,8 +16,8 @@ use super::reader::{Located, Reader, Span};
 use super::security;
 use super::size::ByteSize;
 use super::types::{
-    Admin, Config, Dataplane, Embedded, Node, Pool, PoolTcp, Port, Proxy, Server, Telemetry, default_threads,
-    loopback,
+    Admin, Config, Dataplane, Embedded, Node, Pool, PoolTcp, Port, Proxy, Server, Telemetry, TracedKeys,
+    default_threads, loopback,
 };
 
 /// The largest item that can be allowed, in bytes: memcached's own bound.
@@ -129,6 +129,8 @@ fn admin(mut table: Reader<'_, '_>, places: &mut Places) -> Admin {
 /// few to slow it.
 const SAMPLE: f64 = 0.001;
 
+const TRACED_KEYS: [(&str, TracedKeys); 2] = [("hash", TracedKeys::Hash), ("plain", TracedKeys::Plain)];
+
 fn telemetry(mut table: Reader<'_, '_>) -> Telemetry {
     let otlp = table.text("otlp");
     if let Some(otlp) = &otlp
@@ -142,8 +144,10 @@ fn telemetry(mut table: Reader<'_, '_>) -> Telemetry {
         let message = format!("a `sample` of {} is more than all requests", sample.value);
         table.error(&sample.span, message, "give a share from 0 to 1, such as 0.001");
     }
+    let keys = table.word("keys", &TRACED_KEYS).map_or(TracedKeys::default(), |word| word.value);
     table.finish();
-    Telemetry { otlp: otlp.map(|otlp| otlp.value), sample: sample.map_or(SAMPLE, |sample| sample.value) }
+    let sample = sample.map_or(SAMPLE, |sample| sample.value);
+    Telemetry { otlp: otlp.map(|otlp| otlp.value), sample, keys }
 }
 
 fn embedded(mut table: Reader<'_, '_>, places: &mut Places) -> Embedded {

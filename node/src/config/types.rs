@@ -132,6 +132,18 @@ pub struct Telemetry {
     pub otlp: Option<String>,
     /// The share of requests over kernel sockets that are traced, 0 to 1.
     pub sample: f64,
+    /// How traces name keys.
+    pub keys: TracedKeys,
+}
+
+/// How traces name the keys of requests to pools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TracedKeys {
+    /// By a hash that only the node can compute: keys may tell who does what.
+    #[default]
+    Hash,
+    /// As they are.
+    Plain,
 }
 
 /// `[embedded]`

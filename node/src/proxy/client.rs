@@ -137,6 +137,11 @@ impl Seat {
         })
     }
 
+    /// Whose it is.
+    pub(super) fn client(&self) -> IpAddr {
+        self.client
+    }
+
     /// What limits the client's requests, if something does.
     pub(super) fn bucket(&self) -> Option<Arc<TokenBucket>> {
         self.share.bucket()

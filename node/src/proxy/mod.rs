@@ -17,6 +17,7 @@ mod client;
 mod coalescing;
 mod generation;
 mod sockets;
+mod spans;
 mod status;
 mod thread;
 
@@ -41,6 +42,7 @@ use crate::passwords::PasswordError;
 use crate::status::Source;
 use crate::tls::{Acceptor, Connector, TlsError};
 use generation::Generation;
+pub use spans::Spans;
 use status::Counters;
 
 /// Why pools cannot be served.
@@ -113,13 +115,14 @@ pub struct Proxies {
 
 impl Proxies {
     /// Serves the pools of `config` that have a `listen`, until `draining` turns true and what clients had begun is done.
-    /// `None` if there are none.
+    /// `None` if there are none. A sample of requests has `spans`.
     ///
     /// # Errors
     /// [`StartError`]; nothing is served then.
     pub fn start(
         config: &Config,
         shared: Shared<'_>,
+        spans: Option<&Spans>,
         draining: &watch::Receiver<bool>,
     ) -> Result<Option<Self>, StartError> {
         let config::Proxy { threads, coalesce } = config.proxy;
@@ -134,7 +137,8 @@ impl Proxies {
         for (index, first) in (0u16..).zip(generations) {
             let (reload, next) = unbounded_channel();
             let (draining, started) = (draining.clone(), started.clone());
-            let run = move || thread::run(index, coalesce, first, next, clock, draining, &started);
+            let fixed = thread::Fixed { index, coalesce, clock, spans: spans.cloned() };
+            let run = move || thread::run(fixed, first, next, draining, &started);
             let thread = std::thread::Builder::new().name(format!("proxy-{index}")).spawn(run);
             running.push(thread.map_err(StartError::Thread)?);
             reloads.push(reload);

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use fabric::time::Nanos;
 use memcached_bridge::members::Change;
+use memcached_bridge::proxy::trace::Share;
 use memcached_bridge::proxy::{Action, BackendId, ClientId, Proxy};
 use slotmap::SecondaryMap;
 use tokio::net::TcpListener;
@@ -23,9 +24,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::MissedTickBehavior;
 
+use super::client::Seat;
 use super::coalescing::Coalescing;
 use super::generation::{APART, Generation, Listener};
 use super::sockets::{Connection, Sent, Socket, Sockets};
+use super::spans::{Setting, Spans};
 use super::{OpenPool, Pools, backend, client};
 use crate::clock::Clock;
 use crate::run::GRACE;
@@ -48,13 +51,22 @@ thread_local! {
     static COALESCING: RefCell<Coalescing> = const { RefCell::new(Coalescing::new(Duration::ZERO)) };
 }
 
+/// What a thread keeps through all reloads.
+pub(super) struct Fixed {
+    /// Its number.
+    pub(super) index: u16,
+    /// How long it waits, while it is busy, before it looks for more to do.
+    pub(super) coalesce: Duration,
+    pub(super) clock: Clock,
+    /// Where spans of a sample of requests go.
+    pub(super) spans: Option<Spans>,
+}
+
 /// Serves `first`, and then what comes by `reloads`, until `draining` turns true. Says in `started` whether it can.
 pub(super) fn run(
-    index: u16,
-    coalesce: Duration,
+    Fixed { index, coalesce, clock, spans }: Fixed,
     first: Generation,
     reloads: UnboundedReceiver<Generation>,
-    clock: Clock,
     draining: watch::Receiver<bool>,
     started: &mpsc::Sender<io::Result<()>>,
 ) {
@@ -85,7 +97,7 @@ pub(super) fn run(
             }
         };
         _ = started.send(Ok(()));
-        let shell = Shell::start(index, first.pools, listeners, clock);
+        let shell = Shell::start(index, first.pools, listeners, clock, spans);
         serve(index, shell, reloads, draining).await;
     });
 }
@@ -111,7 +123,7 @@ async fn serve(
                 continue;
             }
         };
-        let successor = Shell::start(index, next.pools, listeners, shell.clock);
+        let successor = Shell::start(index, next.pools, listeners, shell.clock, shell.spans.clone());
         shell.retire(Succession { shell: Rc::clone(&successor), pools: next.successors });
         spawn_local(Rc::clone(&shell).end());
         retired.retain(|old| !old.sockets.borrow().clients.is_empty());
@@ -156,6 +168,7 @@ pub(super) struct Shell {
     pools: Pools,
     listeners: Vec<Rc<TcpListener>>,
     clock: Clock,
+    spans: Option<Spans>,
     pub(super) proxy: RefCell<Proxy>,
     pub(super) sockets: RefCell<Sockets>,
     /// What is read goes through here.
@@ -180,14 +193,25 @@ pub(super) struct Shell {
 
 impl Shell {
     /// Serves `pools` on their `listeners` from now on.
-    fn start(index: u16, pools: Pools, listeners: Vec<Rc<TcpListener>>, clock: Clock) -> Rc<Self> {
+    fn start(
+        index: u16,
+        pools: Pools,
+        listeners: Vec<Rc<TcpListener>>,
+        clock: Clock,
+        spans: Option<Spans>,
+    ) -> Rc<Self> {
         let shared = pools.iter().map(|pool| Arc::clone(&pool.shared)).collect();
         let seed = RandomState::new().hash_one(index);
+        let mut proxy = Proxy::new(shared, index, seed);
+        if let Some(spans) = &spans {
+            proxy.trace(spans.period(), seed);
+        }
         let shell = Rc::new(Self {
             pools,
             listeners,
             clock,
-            proxy: RefCell::new(Proxy::new(shared, index, seed)),
+            spans,
+            proxy: RefCell::new(proxy),
             sockets: RefCell::default(),
             input: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             flusher: RefCell::new(None),
@@ -325,7 +349,7 @@ impl Shell {
         loop {
             let action = self.proxy.borrow_mut().next_action();
             match action {
-                None => return,
+                None => return self.send_spans(),
                 Some(Action::SendToClient(id)) => self.send_to_client(id),
                 Some(Action::SendToBackend(id)) => self.send_to_backend(id),
                 Some(Action::ReadClient(id)) => {
@@ -334,7 +358,11 @@ impl Shell {
                 Some(Action::ReadBackend(id)) => {
                     self.sockets.borrow_mut().backend(id).inspect(|socket| socket.wake());
                 }
-                Some(Action::CloseClient(id)) => self.close_client(id),
+                Some(Action::CloseClient(id)) => {
+                    // While it is known whose they are.
+                    self.send_spans();
+                    self.close_client(id);
+                }
                 Some(Action::HandOver(id)) => self.hand_over(id),
                 Some(Action::CloseBackend(id)) => {
                     self.sockets.borrow_mut().backends.remove(id);
@@ -342,6 +370,22 @@ impl Shell {
                 Some(Action::Connect(id, server)) => backend::connect(self, id, server),
                 Some(Action::Changed { pool, change }) => self.log(pool, &change),
             }
+        }
+    }
+
+    /// Tells the collector of the requests that were traced.
+    fn send_spans(&self) {
+        let Some(spans) = &self.spans else { return };
+        while let Some(trace) = self.proxy.borrow_mut().next_trace() {
+            let sockets = self.sockets.borrow();
+            let seat = sockets.clients.get(trace.client).and_then(|client| client.seat.as_ref());
+            let server_of = |share: &Share| {
+                let pool = &self.pool(share.server.pool).config;
+                pool.servers.get(usize::from(share.server.server))
+            };
+            let pool = &self.pool(trace.pool).config;
+            let client = seat.map(Seat::client);
+            spans.send(&trace, &Setting { pool, server_of: &server_of, client, now: self.now() });
         }
     }
 

@@ -84,6 +84,11 @@ pub struct Fleet {
 impl Fleet {
     /// `pool` are further lines of `[[pool]]`.
     pub fn start(name: &str, servers: usize, pool: &str) -> Self {
+        Self::start_beside(name, servers, pool, "")
+    }
+
+    /// The same with further sections.
+    pub fn start_beside(name: &str, servers: usize, pool: &str, sections: &str) -> Self {
         let servers: Vec<Memcached> = (0..servers).map(|_| Memcached::start()).collect();
         let mut text = String::from("[admin]\nlisten = \"127.0.0.1:0\"\n[proxy]\nthreads = 2\n");
         writeln!(text, "[[pool]]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n{pool}").unwrap();
@@ -91,6 +96,7 @@ impl Fleet {
             let Memcached { port, .. } = server;
             writeln!(text, "[[pool.server]]\nname = \"mc{index}\"\naddress = \"127.0.0.1:{port}\"").unwrap();
         }
+        text.push_str(sections);
         let file = write_config(name, &text);
         let node = Node::start_with(&["--config", file.to_str().unwrap()]);
         Self { servers, node }
