@@ -185,3 +185,15 @@ fn hot_keys_are_answered_here_and_never_from_before_a_write() {
         assert!(metrics.contains(expected), "{expected} is not in\n{metrics}");
     }
 }
+
+#[test]
+fn a_stale_item_is_made_anew_by_a_client_and_not_by_the_node() {
+    let fleet = Fleet::start("stale", 1, "cache = \"1MiB\"\nhot_threshold = 2");
+    assert_eq!(fleet.node.ask("set k 0 0 1\r\n1\r\nmd k I T60\r\n"), "STORED\r\nHD\r\n");
+    wait("a fill that wins", || {
+        fleet.node.ask("get k\r\nget k\r\n");
+        (fleet.node.metric("smartswitch_proxy_tokens_given_back_total") >= 1.0).then_some(())
+    });
+    let asked = fleet.node.ask("mg k v\r\nmg k v\r\n");
+    assert_eq!(asked, "VA 1 X W\r\n1\r\nVA 1 Z X\r\n1\r\n");
+}

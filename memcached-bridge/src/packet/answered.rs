@@ -71,9 +71,13 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
                 match parse_meta_get_reply(body) {
                     _ if frame.total != 1 => self.note_unfit(&fill, context.now()),
                     MetaGetReply::Error => self.note_unfit(&fill, context.now()),
-                    reply => self.install(&fill, reply, view, context.now()),
+                    reply => {
+                        self.install(&fill, reply, view, context.now());
+                        self.give_token_back(&fill, reply, context);
+                    }
                 }
             }
+            Some(Purpose::Token) => _ = self.upstream.close(id),
             Some(Purpose::Probe { server }) => {
                 let server = *server;
                 self.upstream.close(id);
@@ -180,7 +184,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
                 Purpose::Fill(_) => self.counters.fills_lost += 1,
                 Purpose::Probe { server } => self.probe_lost(server),
                 // The gathered request has a deadline of its own.
-                Purpose::Part { .. } | Purpose::Free => {}
+                Purpose::Part { .. } | Purpose::Token | Purpose::Free => {}
             }
         }
     }

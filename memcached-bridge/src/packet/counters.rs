@@ -34,6 +34,8 @@ fabric::counters! {
         fills_unfit,
         /// Fills that no server answered in time.
         fills_lost,
+        /// Recache tokens of stale items that a fill won, and the node gave back.
+        tokens_given_back,
         /// Probes sent to servers.
         probes_sent,
         /// Probes not answered in time.

@@ -15,11 +15,15 @@ use super::upstream::{Fill, KeyBytes, Purpose};
 use crate::coherence::PoolView;
 use crate::hashing::MemberIndex;
 use crate::hot::{Inserted, Item, expiry};
+use crate::protocol::MAX_KEY_LEN;
+use crate::protocol::render::{self, Fixed};
 use crate::protocol::reply::MetaGetReply;
 use crate::protocol::udp::FRAME_LEN;
 
 /// How long a server has for the reply to a fill.
 const FILL_PATIENCE: Duration = Duration::from_millis(100);
+/// `md `, a key, ` I C`, twenty digits, and the end of the line.
+const MAX_MARK_STALE_LEN: usize = 32 + MAX_KEY_LEN;
 
 impl<P: PacketBuf> MemcachedSwitch<P> {
     /// Counts a get that its server answers, and asks for the value if its key is hot now.
@@ -89,7 +93,7 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
     /// Files the reply to a fill.
     pub(super) fn install(&mut self, fill: &Fill, reply: MetaGetReply<'_>, view: &PoolView, now: Nanos) {
         let Some(cache) = &mut self.cache else { return };
-        let MetaGetReply::Hit { value, flags, cas, ttl, stale: false, key } = reply else {
+        let MetaGetReply::Hit { value, flags, cas, ttl, stale: false, key, .. } = reply else {
             self.counters.fills_missed += 1;
             return cache.attempts.note(fill.hash, now + cache.lease);
         };
@@ -115,6 +119,35 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
             }
             Inserted::TooLarge => self.note_unfit(fill, now),
         }
+    }
+
+    /// Gives back the recache token that `fill` has won by its reply: it was meant for a client, and the node makes no item
+    /// anew. Whoever asks before it is back is told that somebody does.
+    pub(super) fn give_token_back(
+        &mut self,
+        fill: &Fill,
+        reply: MetaGetReply<'_>,
+        context: &mut dyn Context<P>,
+    ) {
+        let MetaGetReply::Hit { won: true, cas, key, .. } = reply else { return };
+        let now = context.now();
+        // It changes the CAS: a write, whose reply nobody waits for.
+        if key != Some(&fill.key) || self.state.coherence().begin_write_without_reply(fill.hash, now).is_err()
+        {
+            return;
+        }
+        let server = self.ring.locate(&fill.key);
+        let Some(id) = self.upstream.open(now + FILL_PATIENCE, server) else { return };
+        let mut line = [0; MAX_MARK_STALE_LEN];
+        let mut out = Fixed::new(&mut line);
+        render::mark_stale(&mut out, &fill.key, cas);
+        let sent = out.finish().is_some_and(|len| self.send_upstream(server, id, &[&line[..len]], context));
+        if !sent {
+            self.upstream.close(id);
+            return;
+        }
+        self.upstream.assign(id, Purpose::Token);
+        self.counters.tokens_given_back += 1;
     }
 
     /// The value does not fit: no use asking again soon.

@@ -30,6 +30,8 @@ pub(super) enum Purpose {
     Fill(Fill),
     /// One part of a gathered request; `write` if the part is of a write class, `key` if it asks for a value.
     Part { gather: GatherId, part: u16, write: Option<WriteId>, key: Option<KeyBytes> },
+    /// A recache token given back: nothing follows from the reply.
+    Token,
     /// Whether the server at this index lives.
     Probe { server: usize },
 }

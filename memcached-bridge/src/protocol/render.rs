@@ -107,6 +107,20 @@ pub fn meta_get(out: &mut impl Sink, key: &[u8]) {
     }
 }
 
+/// What gives a recache token back that the node has won: `md <key> I C<cas>\r\n` marks the item stale again if it is still the
+/// one with this CAS, and so the next client that asks wins.
+pub fn mark_stale(out: &mut impl Sink, key: &[u8], cas: u64) {
+    out.put(b"md ");
+    let plain = is_plain(key);
+    match plain {
+        true => out.put(key),
+        false => base64::encode(key, |group| out.put(group)),
+    }
+    out.put(b" I C");
+    decimal(out, cas);
+    out.put(if plain { b"\r\n" } else { b" b\r\n" });
+}
+
 /// Whether `key` can stand in a line as it is.
 fn is_plain(key: &[u8]) -> bool {
     key.iter().all(|&byte| byte > b' ')

@@ -15,9 +15,11 @@ pub enum MetaGetReply<'a> {
         cas: u64,
         /// Seconds until it expires; `None` if it does not.
         ttl: Option<u32>,
-        /// The item is marked stale, or a client holds or now won its recache token (`W`, `X`, `Z`). If it was won,
-        /// the node has taken it from the next client: the item should be left alone.
+        /// The item is marked stale, or somebody holds its recache token (`W`, `X`, `Z`).
         stale: bool,
+        /// The node now holds that token (`W`), which was meant for a client: to be given back by
+        /// [`mark_stale`](super::render::mark_stale).
+        won: bool,
         /// The key, if it was asked for (`k`).
         key: Option<&'a [u8]>,
     },
@@ -43,7 +45,8 @@ fn hit(reply: &[u8]) -> Option<MetaGetReply<'_>> {
         return None;
     }
     let value = data.strip_suffix(b"\r\n").filter(|value| Some(value.len()) == length(len))?;
-    let (mut flags, mut cas, mut ttl, mut stale, mut key) = (None, None, None, false, None);
+    let (mut flags, mut cas, mut ttl, mut key) = (None, None, None, None);
+    let (mut stale, mut won) = (false, false);
     for token in rest.split(|&byte| byte == b' ').filter(|token| !token.is_empty()) {
         let (&flag, argument) = token.split_first()?;
         match flag {
@@ -52,11 +55,12 @@ fn hit(reply: &[u8]) -> Option<MetaGetReply<'_>> {
             b't' if argument == b"-1" => ttl = Some(None),
             b't' => ttl = Some(Some(u32_of(argument)?)),
             b'k' => key = Some(argument),
-            b'W' | b'X' | b'Z' => stale = true,
+            b'W' => (stale, won) = (true, true),
+            b'X' | b'Z' => stale = true,
             _ => {}
         }
     }
-    Some(MetaGetReply::Hit { value, flags: flags?, cas: cas?, ttl: ttl?, stale, key })
+    Some(MetaGetReply::Hit { value, flags: flags?, cas: cas?, ttl: ttl?, stale, won, key })
 }
 
 /// One item of a reply to `get` or `gets`.

@@ -42,12 +42,12 @@ pub(super) struct Cache {
 /// A fill under way.
 #[derive(Debug)]
 pub(super) struct Fill {
-    key: KeyBytes,
-    hash: u64,
+    pub(super) key: KeyBytes,
+    pub(super) hash: u64,
     /// The epochs before the fill was sent: it is installed only if they still hold.
     stamp: Stamp,
     sent: Nanos,
-    reply: Vec<u8>,
+    pub(super) reply: Vec<u8>,
 }
 
 /// A key that is worth asking for.
@@ -284,6 +284,7 @@ impl Proxy {
         let Some(fill) = from.fills.pop_front() else { return };
         let pool = usize::from(from.server.pool);
         self.install(pool, &fill);
+        self.give_token_back(id, &fill);
         self.commons.spares.put(fill.reply);
     }
 

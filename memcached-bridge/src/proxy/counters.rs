@@ -44,6 +44,8 @@ fabric::counters! {
         fills_unfit,
         /// Fills that no server answered.
         fills_lost,
+        /// Recache tokens of stale items that a fill won, and the node gave back.
+        tokens_given_back,
         /// Writes refused because the table of writes in flight was full.
         refused_writes_in_flight_full,
         /// Requests refused because their client sends too many.

@@ -91,6 +91,7 @@ mod retrieval;
 mod sasl;
 mod server;
 mod stats;
+mod token;
 pub mod trace;
 mod upload;
 

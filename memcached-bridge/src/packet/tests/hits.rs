@@ -137,3 +137,25 @@ fn icmp_from_a_server_leaves_the_cache_open() {
     rig.ask(1, "get k\r\n");
     assert_eq!(rig.got().len(), 1);
 }
+
+#[test]
+fn a_fill_gives_the_right_to_make_a_stale_item_anew_back() {
+    let mut rig = Rig::new(1, true);
+    for (win, back) in [(" X W", Some("md k I C7\r\n")), (" Z X", None)] {
+        rig.ask(1, "get k\r\n");
+        rig.ask(2, "get k\r\n");
+        let fill = rig.take_fill(0).expect("a fill");
+        rig.sent(server_port(0));
+        rig.reply(0, &fill, &format!("VA 1 f0 c7 t-1 kk{win}\r\nv\r\n"));
+        let sent = rig.sent(server_port(0));
+        assert_eq!(sent.first().map(|sent| sent.text()), back, "{win}");
+        if let Some(sent) = sent.first() {
+            rig.reply(0, sent, "HD\r\n");
+        }
+        rig.sent(CLIENTS);
+        rig.ask(3, "get k\r\n");
+        assert!(rig.got().is_empty(), "a stale item is not answered from the cache");
+        rig.pass(2 * LEASE);
+    }
+    assert_eq!((rig.counter("tokens_given_back"), rig.counter("drop_reply_unexpected")), (1, 0));
+}

@@ -301,12 +301,17 @@ proptest! {
 /// As memcached 1.6.18 answered.
 #[test]
 fn meta_get_replies_are_told_apart() {
-    let hit = |value, ttl, stale| MetaGetReply::Hit { value, flags: 5, cas: 19, ttl, stale, key: None };
-    let table: [(&[u8], MetaGetReply<'_>); 12] = [
-        (b"VA 2 f5 c19 t-1\r\nhi\r\n", hit(b"hi", None, false)),
-        (b"VA 2 f5 c19 t30\r\nhi\r\n", hit(b"hi", Some(30), false)),
-        (b"VA 2 f5 c19 t0\r\n\r\n\r\n", hit(b"\r\n", Some(0), false)),
-        (b"VA 0 f5 c19 t-1 W X\r\n\r\n", hit(b"", None, true)),
+    let hit = |value, ttl, (stale, won)| {
+        let (flags, cas, key) = (5, 19, None);
+        MetaGetReply::Hit { value, flags, cas, ttl, stale, won, key }
+    };
+    let fresh = (false, false);
+    let table: [(&[u8], MetaGetReply<'_>); 13] = [
+        (b"VA 2 f5 c19 t-1\r\nhi\r\n", hit(b"hi", None, fresh)),
+        (b"VA 2 f5 c19 t30\r\nhi\r\n", hit(b"hi", Some(30), fresh)),
+        (b"VA 2 f5 c19 t0\r\n\r\n\r\n", hit(b"\r\n", Some(0), fresh)),
+        (b"VA 0 f5 c19 t-1 X W\r\n\r\n", hit(b"", None, (true, true))),
+        (b"VA 0 f5 c19 t-1 Z X\r\n\r\n", hit(b"", None, (true, false))),
         (b"EN\r\n", MetaGetReply::Miss),
         (b"VA 2 f5 c19\r\nhi\r\n", MetaGetReply::Error),
         (b"VA 2 f5 c19 t-1\r\nhi", MetaGetReply::Error),

@@ -300,3 +300,28 @@ fn a_server_that_may_have_lost_its_items_voids_what_is_cached_once_it_is_back() 
     assert_eq!(rig.ask(one, "get x\r\n"), "END\r\n");
     assert_eq!(from_cache(&mut rig, one, "get k\r\n"), "");
 }
+
+#[test]
+fn a_fill_gives_the_right_to_make_a_stale_item_anew_back() {
+    let (mut rig, one, other) = hot();
+    assert_eq!(rig.ask(one, "md k I T30\r\n"), "HD\r\n");
+    for _ in 0..4 {
+        rig.ask(one, "get k\r\n");
+        rig.pass(Duration::from_millis(300));
+    }
+    let tokens = |rig: &mut Rig| {
+        rig.pass(Duration::from_millis(10));
+        let counters = rig.shared.threads()[0].counters.read();
+        counters.into_iter().find(|(name, _, _)| *name == "tokens_given_back").unwrap().2
+    };
+    assert!(tokens(&mut rig) > 0, "no fill has won");
+    let stale = |reply: String| reply.split("\r\n").next().unwrap().to_owned();
+    assert_eq!(stale(rig.ask(other, "mg k v\r\n")), "VA 2 X W");
+    let given_back = tokens(&mut rig);
+    rig.pass(Duration::from_secs(2));
+    rig.ask(one, "get k\r\n");
+    assert_eq!(stale(rig.ask(one, "mg k v\r\n")), "VA 2 Z X", "one client has it");
+    assert_eq!(tokens(&mut rig), given_back);
+    assert_eq!(rig.ask(other, "ms k 2\r\n11\r\n"), "HD\r\n");
+    assert_eq!(rig.ask(one, "mg k v\r\n"), "VA 2\r\n11\r\n");
+}
