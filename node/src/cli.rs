@@ -108,13 +108,13 @@ pub struct RunOptions {
     /// The configuration. Without one: memcached over kernel sockets on the loopback interface.
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
-    /// Where memcached listens over TCP and UDP; port 0 takes a free one. Overrides `listen` in [embedded].
+    /// Where memcached listens over TCP and UDP; port 0 takes a free one. Overrides `listen` in `[embedded]`.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
-    /// Where the admin server listens. Overrides `listen` in [admin].
+    /// Where the admin server listens. Overrides `listen` in `[admin]`.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin: Option<SocketAddr>,
-    /// Bytes for the items of memcached, such as 64MiB. Overrides `memory` in [embedded].
+    /// Bytes for the items of memcached, such as 64MiB. Overrides `memory` in `[embedded]`.
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<ByteSize>,
 }

@@ -14,7 +14,7 @@
 //! | [`item`] | one item |
 //! | `table` | the items of a shard, their index and eviction |
 //! | [`read`] | get, and get with touch |
-//! | [`write`] | set, add, replace, append, prepend, cas |
+//! | [`write`](mod@write) | set, add, replace, append, prepend, cas |
 //! | [`arithmetic`] | incr and decr |
 //! | [`remove`] | delete, touch and flush_all |
 //! | [`counters`] | what is counted |

@@ -1,7 +1,7 @@
 //! TLS 1.2 and 1.3 to clients and to servers, with rustls.
 //!
 //! Sessions are resumed: clients get tickets, and those of servers are used. Early data is not taken, since whoever
-//! records it can send it again. A shell holds a [`Stream`], which is plain TCP or TLS over it.
+//! records it can send it again. A shell holds a `Stream`, which is plain TCP or TLS over it.
 //!
 //! | module | what it is |
 //! |---|---|

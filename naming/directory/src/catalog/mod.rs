@@ -3,7 +3,7 @@
 //! # Deterministic
 //! Replicas that applied the same entries have the same state, and gave the same replies. [`Catalog::apply`]
 //! depends on the entry and the state alone: no clock (time is [replicated](time)), no randomness, no hash
-//! maps, no floating point; capacities are [constants](capacity). The state's [checksum](checksum) is kept at
+//! maps, no floating point; capacities are [constants](capacity). The state's checksum is kept at
 //! all times, to be compared.
 //!
 //! # Of different releases
@@ -17,13 +17,13 @@
 //!
 //! | module | what it holds | by |
 //! |---|---|---|
-//! | [`nodes`] | where nodes are, whether they live | `/node/<id>` |
-//! | [`authorities`] | who answers for mutable names, and since which term | prefix |
-//! | [`records`] | pools, routes, stream programs, tenants' limits | name |
-//! | [`copies`] | digests and holders of immutable names | name |
-//! | [`sessions`] | clients' last replies | client |
+//! | `nodes` | where nodes are, whether they live | `/node/<id>` |
+//! | `authorities` | who answers for mutable names, and since which term | prefix |
+//! | `records` | pools, routes, stream programs, tenants' limits | name |
+//! | `copies` | digests and holders of immutable names | name |
+//! | `sessions` | clients' last replies | client |
 //!
-//! A shard answers for a [range](range) of names; what concerns others is refused. A [split](split) makes two
+//! A shard answers for a [range](NameRange) of names; what concerns others is refused. A split makes two
 //! of one.
 
 use std::ops::Bound;
@@ -76,7 +76,7 @@ use table::Table;
 /// The newest version of the state machine that this release executes.
 pub const VERSION: u32 = 1;
 
-/// The state of one shard. A clone shares what is large, and is what a [snapshot](snapshot) is written from.
+/// The state of one shard. A clone shares what is large, and is what a [`snapshot`] is written from.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     version: u32,
