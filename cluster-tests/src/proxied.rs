@@ -24,9 +24,10 @@ struct Admin {
     listen: String,
 }
 
+/// What is not set has the node's default.
 #[derive(Clone, Debug, Serialize)]
 struct Proxy {
-    threads: u16,
+    threads: Option<u16>,
 }
 
 /// The pool. What is not set has the node's default.
@@ -93,7 +94,7 @@ impl Proxied {
         let start = |number| Service::memcached_with(&format!("mc{number}"), scratch.path(), arguments);
         let servers = (1..=servers).map(start).collect::<Result<Vec<_>, _>>()?;
         let admin = free_address()?;
-        let mut pool = Pool { name: "web", ..Pool::default() };
+        let mut pool = Pool::default();
         configure(&mut pool);
         let node = start_node(scratch.path(), admin, pool, servers.iter().map(Service::address))?;
         Ok(Self { node, servers, admin, scratch })
@@ -115,23 +116,34 @@ impl Proxied {
     }
 }
 
-/// A node that serves `pool` on a free address, with two threads.
-fn start_node(
-    directory: &Path,
+/// The configuration of a node that serves `pool`, with so many threads, in front of `servers`: `mc1`, `mc2`, ...
+pub fn config(
+    listen: SocketAddrV4,
     admin: SocketAddrV4,
+    threads: Option<u16>,
     mut pool: Pool,
     servers: impl Iterator<Item = SocketAddrV4>,
-) -> Result<Service, RackError> {
-    let listen = free_address()?;
+) -> String {
     let server = |(number, address): (usize, SocketAddrV4)| PoolServer {
         name: format!("mc{number}"),
         address: address.to_string(),
     };
-    pool.listen = listen.to_string();
+    (pool.name, pool.listen) = ("web", listen.to_string());
     pool.server = (1..).zip(servers).map(server).collect();
     let config =
-        Config { admin: Admin { listen: admin.to_string() }, proxy: Proxy { threads: 2 }, pool: [pool] };
-    let text = toml::to_string(&config).expect("plain tables, strings and numbers always have a TOML form");
+        Config { admin: Admin { listen: admin.to_string() }, proxy: Proxy { threads }, pool: [pool] };
+    toml::to_string(&config).expect("plain tables, strings and numbers always have a TOML form")
+}
+
+/// A node that serves `pool` on a free address, with two threads.
+fn start_node(
+    directory: &Path,
+    admin: SocketAddrV4,
+    pool: Pool,
+    servers: impl Iterator<Item = SocketAddrV4>,
+) -> Result<Service, RackError> {
+    let listen = free_address()?;
+    let text = config(listen, admin, Some(2), pool, servers);
     let file = directory.join("node.toml");
     std::fs::write(&file, text).map_err(RackError::io(format!("write {}", file.display())))?;
     let arguments = ["run", "--config", &file.display().to_string()];

@@ -9,12 +9,13 @@ use cluster_tests::RackError;
 use cluster_tests::bench::twemproxy;
 use cluster_tests::load::{Target, Transport, prefill};
 use cluster_tests::loopback::{Service, free_address};
+use cluster_tests::proxied;
 use cluster_tests::rack::{find_program, smartswitch_binary};
 use cluster_tests::scratch::Scratch;
 
 use crate::arms::Arm;
 use crate::cores::Cores;
-use crate::{point, smartswitch};
+use crate::point;
 
 const SERVERS: usize = 2;
 
@@ -104,7 +105,8 @@ fn start_middle_box(
         }
         Arm::Miss | Arm::Hit => {
             let name = if arm == Arm::Hit { "hit" } else { "miss" };
-            let config = smartswitch::config(listen, side, servers.iter().copied(), arm == Arm::Hit);
+            let pool = pool(arm == Arm::Hit);
+            let config = proxied::config(listen, side, None, pool, servers.iter().copied());
             (name, smartswitch_binary()?, config)
         }
     };
@@ -117,4 +119,15 @@ fn start_middle_box(
         _ => &["run", "--config", &file],
     };
     Service::start(name, directory, listen, &program, arguments).map(Some)
+}
+
+/// The node's pool: keys are hashed as twemproxy hashes them, which is its default. With a cache every key turns hot at its
+/// second request.
+fn pool(cached: bool) -> proxied::Pool {
+    let mut pool = proxied::Pool::default();
+    (pool.cache, pool.hot_threshold) = match cached {
+        true => (Some("256MiB"), Some(2)),
+        false => (Some("0"), None),
+    };
+    pool
 }

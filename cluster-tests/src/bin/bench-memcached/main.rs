@@ -14,7 +14,6 @@ mod measure;
 mod point;
 mod report;
 mod results;
-mod smartswitch;
 
 use std::error::Error;
 use std::net::SocketAddrV4;
