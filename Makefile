@@ -21,10 +21,13 @@ setup-clients: ## The same, and the clients that are tested against the node (Go
 
 test: setup-clients check unit cluster ## Everything: format, lints, licenses, unit tests, racks of real parts.
 
-check: ## Format, clippy, licenses and bans.
+check: ## Format, clippy, docs, fuzz targets, licenses and bans.
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy -p node --no-default-features --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --workspace --no-deps
+	for crate in $(wildcard */fuzz/Cargo.toml */*/fuzz/Cargo.toml); do \
+	  $(CARGO) check --quiet --manifest-path $$crate || exit 1; done
 	$(CARGO) deny --log-level error check bans licenses
 
 unit: ## Tests that need no namespaces.
