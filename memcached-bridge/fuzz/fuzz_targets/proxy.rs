@@ -63,6 +63,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((&cached, data)) = data.split_first() else { return };
     let Ok(shared) = SharedPool::new(pool(cached == 1), 1, 1) else { return };
     let mut proxy = Proxy::new(vec![shared], 0, 1);
+    proxy.trace(2, 1);
     let (mut backends, mut clients, mut now) = (Vec::new(), Vec::new(), Nanos(1 << 30));
     let mut rest = data;
     while let &[operation, len, ref after @ ..] = rest {
@@ -94,5 +95,8 @@ fuzz_target!(|data: &[u8]| {
             _ => {}
         }
         act(&mut proxy, &mut backends, &mut clients, now);
+        while let Some(trace) = proxy.next_trace() {
+            assert!(trace.began <= trace.ended && trace.shares.len() <= trace.servers, "{trace:?}");
+        }
     }
 });
