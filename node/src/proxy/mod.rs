@@ -10,7 +10,8 @@
 //! ```
 //! The flush is a task like the connections' and woken by the first of them, so it runs when all that were ready together
 //! have been read. Sockets are written there and then; only one that takes no more waits until it does. A busy thread
-//! pauses before it asks the system what is ready, so that more is (`coalescing`).
+//! pauses before it asks the system what is ready, so that more is (`coalescing`). At its end the flush takes what the proxy
+//! has to say of requests that are traced (`spans`).
 
 mod backend;
 mod client;
