@@ -1,0 +1,5 @@
+//! Nodes that talk over real sockets on the loopback interface.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+
+mod support;
+mod talk;
