@@ -13,6 +13,7 @@ use memcached_bridge::store::MIN_MEMORY_BYTES;
 use crate::config::size::NotASize;
 use crate::config::{self, ByteSize, Severity};
 use crate::import::ImportOptions;
+use crate::pki::PkiOptions;
 use crate::reload::ask::ReloadOptions;
 use crate::telemetry::Telemetry;
 
@@ -99,6 +100,8 @@ pub enum Command {
     Reload(ReloadOptions),
     /// Turn twemproxy's configuration into one of a node.
     Import(ImportOptions),
+    /// Make a small certificate authority, and certificates by which nodes know one another.
+    Pki(PkiOptions),
 }
 
 /// Options of `run`.

@@ -19,6 +19,7 @@
 //! | [`admin`] | health, metrics, status and a page over HTTP |
 //! | [`reload`] | a new configuration for a running node |
 //! | [`import`] | the configuration of another proxy, turned into a node's |
+//! | [`pki`] | a small certificate authority for nodes |
 //! | [`telemetry`] | the log, and traces |
 //! | [`top`] | the live view in a terminal |
 
@@ -33,6 +34,7 @@ pub mod limits;
 #[cfg(feature = "dpdk")]
 pub mod packet_path;
 pub mod passwords;
+pub mod pki;
 pub mod proxy;
 pub mod reload;
 pub mod run;
