@@ -41,7 +41,7 @@ async fn admit(shared: &Arc<Shared>, incoming: Incoming, handshake: OwnedSemapho
     let address = incoming.remote_address();
     let failed = |why: &dyn std::fmt::Display| {
         one(&shared.counters.handshakes_failed);
-        tracing::warn!(%address, "a handshake failed: {why}");
+        tracing::debug!(%address, "a handshake failed: {why}");
     };
     let handshaken = async { incoming.accept()?.await };
     let quic = match tokio::time::timeout(HANDSHAKE, handshaken).await {
@@ -66,8 +66,10 @@ async fn admit(shared: &Arc<Shared>, incoming: Incoming, handshake: OwnedSemapho
         one(&shared.counters.connections_full);
         return Farewell::Full.say(&quic);
     };
-    if let Err(error) = connection::tell(&quic, Control::Welcome).await {
-        return failed(&error);
+    match tokio::time::timeout(HANDSHAKE, connection::tell(&quic, Control::Welcome)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return failed(&error),
+        Err(_) => return failed(&"it takes no word of welcome"),
     }
     shared.establish(&peer, Introduced { quic, origin: Origin::Accepted, chain, expires, slot });
 }

@@ -73,7 +73,8 @@ async fn open(
     let peer = shared.peer(node).ok_or(Unreachable::UnknownPeer(node))?;
     let connection = shared.connection(&peer).await?;
     let (send, recv) = connection.quic.open_bi().await.map_err(|error| StreamError::lost(&error))?;
-    let sender = ChunkSender::opened(send, number, outbound);
+    let hold = connection.hold(None);
+    let sender = ChunkSender::opened(send, number, outbound, Arc::clone(&hold));
     sender.set_priority(priority);
-    Ok((sender, ChunkReceiver::new(recv, inbound, None)))
+    Ok((sender, ChunkReceiver::new(recv, inbound, hold)))
 }

@@ -10,6 +10,7 @@ use quinn::{RecvStream, SendStream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::channel::Streams;
+use crate::connection::Use;
 use crate::error::{Refusal, StreamError};
 use crate::frame::{Decoder, Encoder};
 
@@ -20,8 +21,9 @@ pub(crate) struct Bounds {
     pub(crate) max: usize,
 }
 
-/// A place among the streams that are served, kept by both halves.
-pub(crate) type Slot = Option<Arc<OwnedSemaphorePermit>>;
+/// Kept by both halves of a stream: as long as one lives its connection is in use, and its place among those that are
+/// served is taken.
+pub(crate) type Hold = Arc<(Use, Option<OwnedSemaphorePermit>)>;
 
 impl From<&Streams> for Bounds {
     fn from(channel: &Streams) -> Self {
@@ -37,7 +39,7 @@ pub struct ChunkSender {
     /// The channel's number, until it is said.
     announce: Option<u8>,
     state: State,
-    _slot: Slot,
+    _hold: Hold,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +52,13 @@ enum State {
 
 impl ChunkSender {
     /// Of a stream that this node opened on channel `number`.
-    pub(crate) fn opened(stream: SendStream, number: u8, bounds: Bounds) -> Self {
-        Self { stream, bounds, announce: Some(number), state: State::Whole, _slot: None }
+    pub(crate) fn opened(stream: SendStream, number: u8, bounds: Bounds, hold: Hold) -> Self {
+        Self { stream, bounds, announce: Some(number), state: State::Whole, _hold: hold }
     }
 
     /// Of a stream that the peer opened.
-    pub(crate) fn accepted(stream: SendStream, bounds: Bounds, slot: Slot) -> Self {
-        Self { stream, bounds, announce: None, state: State::Whole, _slot: slot }
+    pub(crate) fn accepted(stream: SendStream, bounds: Bounds, hold: Hold) -> Self {
+        Self { stream, bounds, announce: None, state: State::Whole, _hold: hold }
     }
 
     /// Sends a chunk; waits while the other end is slow. If the future is dropped before it is done, the stream is
@@ -126,12 +128,12 @@ pub struct ChunkReceiver {
     stream: RecvStream,
     bounds: Bounds,
     decoder: Decoder,
-    _slot: Slot,
+    _hold: Hold,
 }
 
 impl ChunkReceiver {
-    pub(crate) fn new(stream: RecvStream, bounds: Bounds, slot: Slot) -> Self {
-        Self { stream, bounds, decoder: Decoder::new(bounds.max), _slot: slot }
+    pub(crate) fn new(stream: RecvStream, bounds: Bounds, hold: Hold) -> Self {
+        Self { stream, bounds, decoder: Decoder::new(bounds.max), _hold: hold }
     }
 
     /// The next chunk; none after the last. May be dropped and called again without loss.

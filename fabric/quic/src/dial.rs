@@ -7,9 +7,7 @@ use std::time::Instant;
 use naming::NodeId;
 use quinn::ConnectionError;
 
-use crate::channel::CONTROL;
-use crate::chunks::{Bounds, ChunkReceiver};
-use crate::connection::{Control, MAX_CONTROL_BYTES};
+use crate::connection::{self, Control};
 use crate::counters::one;
 use crate::identity::Identity;
 use crate::link::Origin;
@@ -27,12 +25,27 @@ enum DialError {
     Full,
     #[error("the address cannot be dialed: {0}")]
     Address(#[from] quinn::ConnectError),
-    #[error("{0}")]
+    #[error("{}", in_words(.0))]
     Connection(#[from] ConnectionError),
     #[error("the peer is not who it should be: {0}")]
     Identity(String),
     #[error("the peer speaks another protocol")]
     Protocol,
+}
+
+/// TLS alerts come as numbers; those about certificates want words.
+fn in_words(error: &ConnectionError) -> String {
+    let ConnectionError::ConnectionClosed(close) = error else { return error.to_string() };
+    let why = match u64::from(close.error_code).checked_sub(0x100) {
+        Some(44) => "it has been revoked",
+        Some(45) => "it has expired there",
+        Some(48) => "it does not know the authority",
+        Some(116) => "none was shown",
+        Some(120) => return "the peer speaks another version of the protocol".to_owned(),
+        Some(40 | 42 | 43 | 46 | 49 | 51) => "it is not acceptable",
+        _ => return error.to_string(),
+    };
+    format!("the peer does not believe this node's certificate: {why}")
 }
 
 /// Dials the peer's addresses one after the other, and tells its link how it went.
@@ -43,9 +56,12 @@ pub(crate) async fn dial(shared: &Arc<Shared>, peer: &Arc<Peer>) {
         Ok(introduced) => shared.establish(peer, introduced),
         Err(why) => {
             one(&shared.counters.dials_failed);
-            tracing::debug!(node = %peer.node, "cannot be reached: {why}");
             let (now, jitter) = (Instant::now(), fastrand::f64());
-            peer.change(|link| link.dial_failed(why.into(), now, jitter));
+            let first = peer.change(|link| link.dial_failed(why.as_str().into(), now, jitter));
+            // Once for each time that it goes away.
+            if first {
+                tracing::warn!(node = %peer.node, "cannot be reached: {why}");
+            }
         }
     }
 }
@@ -94,16 +110,9 @@ async fn introduce(
 /// our certificate.
 async fn welcomed(quic: &quinn::Connection) -> Result<(), DialError> {
     let mut stream = quic.accept_uni().await?;
-    let mut number = [0];
-    let welcome = match stream.read_exact(&mut number).await {
-        Ok(()) if number == [CONTROL] => {
-            let bounds = Bounds { channel: "control", max: MAX_CONTROL_BYTES };
-            ChunkReceiver::new(stream, bounds, None).next().await.ok().flatten()
-        }
-        _ => None,
-    };
-    match welcome.as_deref().map(Control::of) {
-        Some(Some(Control::Welcome)) => Ok(()),
+    let welcome = connection::heard(&mut stream).await;
+    match welcome {
+        Some(Control::Welcome) => Ok(()),
         _ => Err(quic.close_reason().map_or(DialError::Protocol, DialError::Connection)),
     }
 }

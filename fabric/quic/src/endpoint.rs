@@ -292,6 +292,11 @@ impl Endpoint {
         self.shared().peer(node).map(|peer| status::of(&peer))
     }
 
+    /// Connections that live, those that are being retired among them.
+    pub fn connections(&self) -> usize {
+        self.shared().connections().len()
+    }
+
     /// What was counted.
     pub fn counters(&self) -> &Counters {
         &self.shared().counters

@@ -10,6 +10,9 @@ use crate::shared::Shared;
 /// Between two looks, at most.
 const ROUND: Duration = Duration::from_secs(1);
 
+/// The last second of a certificate is part of its life.
+const LAST: Duration = Duration::from_secs(1);
+
 /// Looks after the endpoint until it is closed.
 pub(crate) async fn keep(shared: Arc<Shared>) {
     let mut rounds =
@@ -18,7 +21,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
         rounds.tick().await;
         let (now, date) = (Instant::now(), SystemTime::now());
         for connection in shared.connections() {
-            if connection.expires <= date {
+            if connection.expires + LAST <= date {
                 one(&shared.counters.connections_expired);
                 connection.close(Farewell::Expired);
             } else if connection.unused_ms(now) >= shared.config.unused_ms {

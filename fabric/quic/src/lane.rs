@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::channel::Messages;
 use crate::connection::Connection;
 use crate::counters::add;
-use crate::error::Refusal;
+use crate::error::{Refusal, Unreachable};
 use crate::frame::Encoder;
 use crate::peer::Peer;
 use crate::shared::Shared;
@@ -122,9 +122,12 @@ pub(crate) async fn write(shared: Arc<Shared>, peer: Arc<Peer>, lane: Arc<Lane>)
         lane.filled().await;
         let connection = match shared.connection(&peer).await {
             Ok(connection) => connection,
-            Err(_) => {
+            Err(why) => {
                 open = None;
                 add(&counters.messages_dropped_unreachable, lane.clear() as u64);
+                if why == Unreachable::Closed {
+                    return;
+                }
                 continue;
             }
         };

@@ -133,13 +133,14 @@ impl<C: Clone> Link<C> {
         self.held.drain(..retired).map(|held| held.connection).collect()
     }
 
-    /// A dial failed. `jitter` in 0..1.
-    pub(crate) fn dial_failed(&mut self, why: Arc<str>, now: Instant, jitter: f64) {
+    /// A dial failed. Whether that is the first failure in a row. `jitter` in 0..1.
+    pub(crate) fn dial_failed(&mut self, why: Arc<str>, now: Instant, jitter: f64) -> bool {
         self.dialing_since = None;
         self.rest(why, now, jitter);
+        self.failures == 1
     }
 
-    /// The peer retired a connection.
+    /// A connection is not to be used any more, by the will of either end.
     pub(crate) fn retired(&mut self, id: u64) {
         self.held.retain(|held| held.id != id);
     }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::channel::CONTROL;
 use crate::chunks::{Bounds, ChunkReceiver, ChunkSender};
-use crate::connection::{Connection, Control, MAX_CONTROL_BYTES};
+use crate::connection::{self, Connection, Control};
 use crate::counters::{add, one};
 use crate::error::{Refusal, StreamError};
 use crate::frame::Decoder;
@@ -100,27 +100,14 @@ async fn one_way(shared: &Arc<Shared>, connection: &Connection, mut stream: Recv
 }
 
 async fn control(shared: &Shared, connection: &Connection, stream: &mut RecvStream) -> Result<(), Refusal> {
-    let mut decoder = Decoder::new(MAX_CONTROL_BYTES);
-    let Some(frame) = frame(stream, &mut decoder).await? else { return Err(Refusal::Malformed) };
+    let said = timeout(STALL, connection::said(stream)).await.map_err(|_| Refusal::Stalled)??;
     // What is unknown is of a later version, and may be left.
-    if Control::of(&frame) == Some(Control::Retired)
+    if said == Some(Control::Retired)
         && let Some(peer) = shared.peer(connection.peer)
     {
         peer.change(|link| link.retired(connection.id));
     }
     Ok(())
-}
-
-/// The next frame of a stream that must not stand still within one.
-async fn frame(stream: &mut RecvStream, decoder: &mut Decoder) -> Result<Option<bytes::Bytes>, Refusal> {
-    loop {
-        if let Some(frame) = decoder.next().map_err(|_| Refusal::Malformed)? {
-            return Ok(Some(frame));
-        }
-        if !next_chunk(stream, decoder).await? {
-            return Ok(None);
-        }
-    }
 }
 
 /// Reads on; false at the end. Waits as long as it takes between frames, not within one.
@@ -197,9 +184,9 @@ async fn both_ways(
         one(service.takers.busy(&shared.counters));
         return refuse(Refusal::Busy, &mut recv);
     };
-    let slot = Some(Arc::new(slot));
-    let sender = ChunkSender::accepted(send, service.outbound, slot.clone());
-    let receiver = ChunkReceiver::new(recv, service.inbound, slot);
+    let hold = connection.hold(Some(slot));
+    let sender = ChunkSender::accepted(send, service.outbound, Arc::clone(&hold));
+    let receiver = ChunkReceiver::new(recv, service.inbound, hold);
     serve(shared, connection.peer, service, sender, receiver).await;
 }
 

@@ -183,10 +183,13 @@ impl Shared {
 
     fn lost(&self, peer: &Peer, connection: &Connection, why: &quinn::ConnectionError) {
         guard(&self.connections).remove(&connection.id);
+        if matches!(why, quinn::ConnectionError::LocallyClosed) {
+            return peer.change(|link| link.retired(connection.id));
+        }
         let words: Arc<str> = why.to_string().into();
         let (now, jitter) = (Instant::now(), fastrand::f64());
         let held = peer.change(|link| link.lost(connection.id, Arc::clone(&words), now, jitter));
-        if held && !matches!(why, quinn::ConnectionError::LocallyClosed) {
+        if held {
             one(&self.counters.connections_lost);
             tracing::debug!(node = %peer.node, "the connection is lost: {words}");
         }

@@ -33,7 +33,7 @@ fn failures_make_it_rest_longer_up_to_a_bound() {
     let mut pauses = Vec::new();
     for _ in 0..9 {
         assert_eq!(link.want(now), Want::Dial);
-        link.dial_failed(why(), now, 0.0);
+        assert_eq!(link.dial_failed(why(), now, 0.0), pauses.is_empty());
         let Want::Resting { until, .. } = link.want(now) else { panic!("it does not rest") };
         pauses.push((until - now).as_millis());
         now = until;
@@ -172,7 +172,9 @@ impl World {
                 let retired = self.ends[to].established(id, id, Origin::Dialed, self.now);
                 self.retire(to, retired);
             }
-            Event::Welcome(_) => self.ends[to].dial_failed(why(), self.now, 0.5),
+            Event::Welcome(_) => {
+                self.ends[to].dial_failed(why(), self.now, 0.5);
+            }
             Event::Retired(id) => self.ends[to].retired(id),
             Event::Closed(id) => {
                 if !self.ends[to].lost(id, why(), self.now, 0.5) && self.ends[to].dialing_since.is_some() {

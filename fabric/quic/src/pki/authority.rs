@@ -52,14 +52,16 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes an authority that calls itself `name`, in a directory that has none.
+    /// Makes an authority in a directory that has none. It calls itself `name` and a random number: of authorities of the
+    /// same name one could not tell whose a certificate is.
     ///
     /// # Errors
     /// If one is there, or the files cannot be written.
     pub fn create(dir: &Path, name: &str, validity: Validity) -> Result<Self, PkiError> {
         files::directory(dir)?;
         let (certificate_file, key_file) = (dir.join("ca.crt"), dir.join("ca.key"));
-        let mut params = params(name, vec![], validity)?;
+        let number: String = random::<4>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut params = params(&format!("{name} {number}"), vec![], validity)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().map_err(unmade)?;
@@ -192,6 +194,13 @@ fn serial() -> Result<SerialNumber, PkiError> {
     // Positive, and without a leading zero.
     bytes[0] = bytes[0] & 0x7f | 0x40;
     Ok(SerialNumber::from_slice(&bytes))
+}
+
+fn random<const LEN: usize>() -> Result<[u8; LEN], PkiError> {
+    let mut bytes = [0; LEN];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| PkiError::Unmade("the system has no randomness".to_owned()))?;
+    Ok(bytes)
 }
 
 fn unmade(error: rcgen::Error) -> PkiError {

@@ -1,5 +1,10 @@
 //! Nodes that talk over real sockets on the loopback interface.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
+mod bounds;
+mod faults;
+mod relay;
+mod stranger;
 mod support;
 mod talk;
+mod trust;

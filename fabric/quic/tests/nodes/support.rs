@@ -68,6 +68,14 @@ impl Ca {
         self.authority.renew(node, &[], Validity { from, until }).unwrap()
     }
 
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.dir.join("ca.crt")
+    }
+
+    pub(crate) fn key(&self) -> PathBuf {
+        self.dir.join("ca.key")
+    }
+
     pub(crate) fn identity(&self, node: NodeId) -> Identity {
         Identity::open(&self.files(node)).unwrap()
     }
