@@ -24,18 +24,20 @@ const CHILD: &str = "FABRIC_QUIC_TEST_NODE";
 async fn a_node_in_a_process_of_its_own() {
     let Ok(line) = std::env::var(CHILD) else { return };
     let parts: Vec<&str> = line.split('|').collect();
-    let [ca, certificate, key, address] = parts[..] else { panic!("{line}") };
+    let [ca, certificate, key, address, idle_timeout_ms] = parts[..] else { panic!("{line}") };
     let files = Files { ca: ca.into(), certificate: certificate.into(), key: key.into() };
-    let mut node = Node::start(Identity::open(&files).unwrap(), config(), address.parse().unwrap());
+    let config = Config { idle_timeout_ms: idle_timeout_ms.parse().unwrap(), ..config() };
+    let mut node = Node::start(Identity::open(&files).unwrap(), config, address.parse().unwrap());
     node.echo();
     println!("\nlistens on {}", node.address());
     std::future::pending().await
 }
 
 impl Process {
-    fn start(files: &Files, address: SocketAddr) -> Self {
+    fn start(files: &Files, address: SocketAddr, config: &Config) -> Self {
         let Files { ca, certificate, key } = files;
-        let line = format!("{}|{}|{}|{address}", ca.display(), certificate.display(), key.display());
+        let paths = [ca, certificate, key].map(|path| path.display().to_string()).join("|");
+        let line = format!("{paths}|{address}|{}", config.idle_timeout_ms);
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "faults::a_node_in_a_process_of_its_own", "--nocapture"])
             .env(CHILD, line)
@@ -73,7 +75,7 @@ async fn answered(a: &Node) {
 async fn a_peer_that_was_killed_is_back_when_it_is_back() {
     let ca = Ca::new();
     let files = ca.files(id(2));
-    let mut b = Process::start(&files, "127.0.0.1:0".parse().unwrap());
+    let mut b = Process::start(&files, "127.0.0.1:0".parse().unwrap(), &config());
     let a = ca.node(1);
     a.endpoint.set_addresses(id(2), &[b.address]).unwrap();
     answered(&a).await;
@@ -97,7 +99,7 @@ async fn a_peer_that_was_killed_is_back_when_it_is_back() {
     let most = 2 + down.elapsed().as_millis() as u64 / u64::from(config().dial_ms as u32);
     assert!(a.count("dials_failed") <= most, "{} dials in {:?}", a.count("dials_failed"), down.elapsed());
 
-    let _b = Process::start(&files, b.address);
+    let _b = Process::start(&files, b.address, &config());
     answered(&a).await;
 }
 
@@ -105,14 +107,14 @@ async fn a_peer_that_was_killed_is_back_when_it_is_back() {
 async fn a_peer_that_started_anew_says_that_it_forgot_the_connection() {
     let ca = Ca::new();
     let files = ca.files(id(2));
-    let mut b = Process::start(&files, "127.0.0.1:0".parse().unwrap());
-    // So patient that only the peer itself can tell that the connection is gone.
+    // So patient, both, that only the peer itself can tell that the connection is gone.
     let patient = Config { idle_timeout_ms: 600_000, ..config() };
-    let a = Node::start(ca.identity(id(1)), patient, "127.0.0.1:0".parse().unwrap());
+    let mut b = Process::start(&files, "127.0.0.1:0".parse().unwrap(), &patient);
+    let a = Node::start(ca.identity(id(1)), patient.clone(), "127.0.0.1:0".parse().unwrap());
     a.endpoint.set_addresses(id(2), &[b.address]).unwrap();
     answered(&a).await;
     b.kill();
-    let _b = Process::start(&files, b.address);
+    let _b = Process::start(&files, b.address, &patient);
     answered(&a).await;
     assert_eq!(a.count("connections_lost"), 1);
 }
