@@ -18,9 +18,6 @@ use crate::group::{
 use crate::log::{Base, Entry, EntryKind, Log};
 use crate::{Position, proto};
 
-/// Ticks after which a leader that was not asked for anything lets the state's time pass, so that leases end.
-const PASS_TIME_TICKS: u32 = 20;
-
 /// A proposal, as whoever makes it calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
@@ -74,6 +71,7 @@ pub struct Replica {
     /// durable.
     incoming: BTreeMap<u64, Catalog>,
     idle_ticks: u32,
+    pass_time_ticks: u32,
 }
 
 impl Output {
@@ -106,6 +104,7 @@ impl Replica {
             lost: Vec::new(),
             incoming: BTreeMap::new(),
             idle_ticks: 0,
+            pass_time_ticks: config.pass_time_ticks,
         })
     }
 
@@ -123,7 +122,7 @@ impl Replica {
     pub fn tick(&mut self, now: Duration) {
         self.group.tick();
         self.idle_ticks += 1;
-        if self.idle_ticks >= PASS_TIME_TICKS {
+        if self.idle_ticks >= self.pass_time_ticks {
             let action = proto::command::Action::PassTime(proto::PassTime {});
             let command = proto::Command { action: Some(action), ..proto::Command::default() };
             // A follower does not, and a leader that is overloaded has others' commands to carry the time.

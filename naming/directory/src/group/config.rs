@@ -17,6 +17,8 @@ pub struct Config {
     pub election_ticks: u32,
     /// Time between two heartbeats of a leader.
     pub heartbeat_ticks: u32,
+    /// After which a leader that was not asked for anything lets the state's time pass, so that leases end.
+    pub pass_time_ticks: u32,
     /// After which a read's round that was not answered is sent again.
     pub read_retry_ticks: u32,
     /// After which a read that could not be confirmed fails.
@@ -53,6 +55,7 @@ impl Config {
             seed,
             election_ticks: 6,
             heartbeat_ticks: 1,
+            pass_time_ticks: 20,
             read_retry_ticks: 4,
             read_timeout_ticks: 60,
             max_reads: 1 << 16,

@@ -284,6 +284,11 @@ impl Group {
         self.leads().then(|| self.term())
     }
 
+    /// The leader it knows of.
+    pub fn leader(&self) -> Option<NodeId> {
+        NodeId::new(self.raw.raft.leader_id)
+    }
+
     /// The log.
     pub fn log(&self) -> &Log {
         &self.raw.store().log
@@ -354,10 +359,6 @@ impl Group {
         let alone = self.raw.raft.prs().is_singleton() && self.raw.raft.promotable();
         let log = &self.raw.raft.raft_log;
         self.applied >= self.installing && !(alone && log.persisted < log.last_index())
-    }
-
-    fn leader(&self) -> Option<NodeId> {
-        NodeId::new(self.raw.raft.leader_id)
     }
 
     fn last_position(&self) -> Position {

@@ -90,7 +90,7 @@ fn a_command_is_stamped_executed_and_answered() {
 fn a_leader_lets_time_pass() {
     let mut replica = leading();
     let entry = replica.state().position();
-    for tick in 0..=2 * u64::from(PASS_TIME_TICKS) {
+    for tick in 0..=2 * u64::from(Config::new(id(1), 7).pass_time_ticks) {
         replica.tick(at(tick * 50));
         let _ = settle(&mut replica);
     }
