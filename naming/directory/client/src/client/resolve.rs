@@ -1,0 +1,257 @@
+//! Who answers for names, where copies are, and what is under a prefix.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use naming::{Digest, Name, NameRef, NodeId};
+use naming_directory::Position;
+use naming_directory::catalog::{Event, Record};
+use tokio::time::Instant;
+
+use super::{Client, Target, Whom, bytes_of, unexpected};
+use crate::wire::{self, Cursor, Freshness, Malformed, digest_of, event_of, position_of, request, response};
+use crate::{Error, ShardId};
+
+/// Names in one request at most.
+const MAX_NAMES: usize = 4096;
+/// Events of a listing's page.
+pub(crate) const PAGE: u32 = 4096;
+
+/// What is known of a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolution {
+    /// Of an immutable name: where copies are.
+    pub copies: Option<Copies>,
+    /// Who answers for it: of the longest prefix that has an authority.
+    pub authority: Option<Held>,
+    /// The route of the longest prefix that has one.
+    pub route: Option<Routed>,
+}
+
+/// Copies of an immutable name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copies {
+    /// Of the content.
+    pub digest: Digest,
+    /// Bytes of the content.
+    pub length: u64,
+    /// Who holds copies.
+    pub holders: Vec<NodeId>,
+}
+
+/// The authority of a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The prefix.
+    pub prefix: Name,
+    /// The holder; nobody, if it was given back.
+    pub node: Option<NodeId>,
+    /// The holder's life.
+    pub epoch: u64,
+    /// Rises with each change of the holder.
+    pub term: u64,
+    /// What is left of its lease, by the directory's time.
+    pub remaining: Duration,
+}
+
+/// The route of a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routed {
+    /// The prefix.
+    pub prefix: Name,
+    /// What it says.
+    pub record: Record,
+}
+
+impl Client {
+    /// What is known of each of these names, in their order.
+    ///
+    /// # Errors
+    /// If the directory does not answer.
+    pub async fn resolve(
+        &self,
+        names: &[NameRef<'_>],
+        freshness: Freshness,
+    ) -> Result<Vec<Resolution>, Error> {
+        let mut all = vec![Resolution::default(); names.len()];
+        let mut left: Vec<usize> = (0..names.len()).collect();
+        while let Some(first) = left.first() {
+            let (shard, places) = self.of_one_shard(names, &left, names[*first]).await?;
+            let resolved = self.resolve_at(shard, names, &places, freshness).await?;
+            if let Some(resolved) = resolved {
+                for (place, resolution) in places.iter().zip(resolved) {
+                    all[*place] = resolution_of(names[*place], resolution)?;
+                }
+                left.retain(|place| places.binary_search(place).is_err());
+            }
+        }
+        Ok(all)
+    }
+
+    /// Those of the names at `left` that are of the same shard as `first`, as many as a request takes.
+    async fn of_one_shard(
+        &self,
+        names: &[NameRef<'_>],
+        left: &[usize],
+        first: NameRef<'_>,
+    ) -> Result<(ShardId, Vec<usize>), Error> {
+        let deadline = Instant::now() + self.0.settings.timeout;
+        let shard = self.shard(Target::Name(first), deadline).await?.id;
+        let shards = self.shards();
+        let same = |place: &&usize| shards.find(names[**place]).is_some_and(|other| other.id == shard);
+        Ok((shard, left.iter().filter(same).take(MAX_NAMES).copied().collect()))
+    }
+
+    /// `None` if the shard was split meanwhile.
+    async fn resolve_at(
+        &self,
+        shard: ShardId,
+        names: &[NameRef<'_>],
+        places: &[usize],
+        freshness: Freshness,
+    ) -> Result<Option<Vec<wire::Resolution>>, Error> {
+        let resolve = wire::Resolve {
+            names: places.iter().map(|place| bytes_of(names[*place])).collect(),
+            freshness: freshness.into(),
+        };
+        // By name: a shard that is split while it is asked for is found anew.
+        let Some(first) = places.first() else { return Ok(None) };
+        let body = || request::Body::Resolve(resolve.clone());
+        let asked = self.ask(Target::Name(names[*first]), Whom::Any, body).await?;
+        match asked.body {
+            response::Body::Resolved(resolved) if resolved.resolutions.len() == places.len() => {
+                Ok(Some(resolved.resolutions))
+            }
+            response::Body::Failure(failure) => Err(Error::Rejected(failure.text)),
+            _ if asked.shard != shard => Ok(None),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Everything under `prefix`, as events that say how it is, and the place in the log of each shard that they are of:
+    /// everything later is a change after that.
+    ///
+    /// # Errors
+    /// If the directory does not answer.
+    pub async fn list(
+        &self,
+        prefix: NameRef<'_>,
+        freshness: Freshness,
+    ) -> Result<(Vec<Event>, BTreeMap<ShardId, Position>), Error> {
+        let (mut events, mut places) = (Vec::new(), BTreeMap::new());
+        let mut from = Some(prefix.to_name());
+        while let Some(name) = from {
+            let listed = self.list_shard(prefix, name.as_name(), freshness).await?;
+            events.extend(listed.events);
+            places.insert(listed.shard, listed.position);
+            from = listed.until.filter(|until| until.as_name().starts_with(prefix));
+        }
+        Ok((events, places))
+    }
+
+    /// What the shard that has `name` knows under `prefix`, and up to which name.
+    pub(crate) async fn list_shard(
+        &self,
+        prefix: NameRef<'_>,
+        name: NameRef<'_>,
+        freshness: Freshness,
+    ) -> Result<ListedShard, Error> {
+        let deadline = Instant::now() + self.0.settings.timeout;
+        'anew: loop {
+            let mut listed: Option<ListedShard> = None;
+            let mut cursor = None::<Cursor>;
+            loop {
+                let (shard, listing) = self.page(prefix, name, freshness, cursor).await?;
+                let until = listing.until.as_ref().map(|until| name_of(until)).transpose()?;
+                let covers = name_of(&listing.from)?.as_name() <= name
+                    && until.as_ref().is_none_or(|until| name < until.as_name());
+                let same = listed.as_ref().is_none_or(|listed| listed.shard == shard);
+                if !(covers && same) && Instant::now() < deadline {
+                    // It was split.
+                    self.shards().forget(shard);
+                    continue 'anew;
+                }
+                // Pages are of different moments; what changed in between comes with the changes after the first one.
+                let position = position_of(listing.position);
+                let listed = listed.get_or_insert_with(|| ListedShard {
+                    shard,
+                    position,
+                    until: None,
+                    events: Vec::new(),
+                });
+                for event in listing.events {
+                    listed.events.push(event_of(event)?);
+                }
+                listed.until = until;
+                cursor = listing.next;
+                if cursor.is_none() {
+                    listed.cut();
+                    return Ok(std::mem::take(listed));
+                }
+            }
+        }
+    }
+
+    async fn page(
+        &self,
+        prefix: NameRef<'_>,
+        name: NameRef<'_>,
+        freshness: Freshness,
+        cursor: Option<Cursor>,
+    ) -> Result<(ShardId, wire::Listing), Error> {
+        let list = wire::List { prefix: bytes_of(prefix), freshness: freshness.into(), cursor, limit: PAGE };
+        let asked = self.ask(Target::Name(name), Whom::Any, || request::Body::List(list.clone())).await?;
+        match asked.body {
+            response::Body::Listing(listing) => Ok((asked.shard, listing)),
+            response::Body::Failure(failure) => Err(Error::Rejected(failure.text)),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+/// What a shard knows under a prefix.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListedShard {
+    pub(crate) shard: ShardId,
+    /// The place in its log that the first page is of.
+    pub(crate) position: Position,
+    /// Behind its last name.
+    pub(crate) until: Option<Name>,
+    pub(crate) events: Vec<Event>,
+}
+
+impl ListedShard {
+    /// Earlier pages may have what was split off before the last one.
+    fn cut(&mut self) {
+        if let Some(until) = &self.until {
+            self.events.retain(|event| event.name < *until);
+        }
+    }
+}
+
+fn name_of(bytes: &[u8]) -> Result<Name, Error> {
+    let name = NameRef::from_bytes(bytes).map_err(|_| Malformed("a shard's name is none"))?;
+    Ok(name.to_name())
+}
+
+fn resolution_of(name: NameRef<'_>, message: wire::Resolution) -> Result<Resolution, Error> {
+    let prefix = |len: u32| name.prefix(len as usize).to_name();
+    let copies = message.copies.map(|copies| {
+        let holders = copies.holders.iter().filter_map(|node| NodeId::new(*node)).collect();
+        digest_of(&copies.digest).map(|digest| Copies { digest, length: copies.length, holders })
+    });
+    Ok(Resolution {
+        copies: copies.transpose()?,
+        authority: message.authority.map(|held| Held {
+            prefix: prefix(held.prefix_len),
+            node: NodeId::new(held.node),
+            epoch: held.epoch,
+            term: held.term,
+            remaining: Duration::from_millis(held.remaining_ms),
+        }),
+        route: message.route.map(|route| Routed {
+            prefix: prefix(route.prefix_len),
+            record: Record { revision: route.revision, value: route.value },
+        }),
+    })
+}

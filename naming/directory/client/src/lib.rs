@@ -1,0 +1,31 @@
+//! Asks the name directory: what a node, a bridge or a command uses of it.
+//!
+//! What it is not: the directory. Servers are in `naming-directory-server`; nothing here touches a disk, and a client
+//! works the same whether the server is in its process or three racks away.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`transport`] | how messages get from node to node, for servers and clients; an in-process one |
+//! | [`wire`] | requests and responses |
+//! | [`client`] | [`Client`]: resolve, list, publish, withdraw, records, authorities, leases |
+//! | [`watch`] | [`Watch`]: everything under a prefix, and every change of it, without loss |
+//! | [`members`] | [`Members`]: who replicates a shard, who leads it |
+//!
+//! # Retries are safe
+//! A command runs in a *session*, which numbers it, and a retry carries the same number: however often it arrives, it is
+//! executed once. Only a session that expired in between (ten minutes) makes an outcome unknown, and the error says so.
+
+pub mod client;
+mod error;
+pub mod members;
+mod shards;
+pub mod transport;
+pub mod watch;
+pub mod wire;
+
+pub use client::{Client, Resolution, Settings};
+pub use error::Error;
+pub use members::Members;
+pub use shards::ShardId;
+pub use transport::{Channel, Receive, Transport};
+pub use watch::Watch;
