@@ -1,0 +1,230 @@
+//! What clients ask, and who waits for which answer.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use naming::NodeId;
+use naming_directory::group::{ChangeError, MemberChange, ProposeError, ReadId, TransferError};
+use naming_directory::proto;
+use naming_directory::replica::RequestId;
+use naming_directory_client::wire::member_change::Kind;
+use naming_directory_client::wire::{
+    self, Failure, FailureKind, Freshness, Request, Response, request, response,
+};
+use naming_directory_client::{Channel, ShardId};
+use prost::Message;
+
+use super::{Driver, queries};
+use crate::counters::count;
+
+/// A request under way.
+struct Asked {
+    from: NodeId,
+    id: u64,
+    shard: ShardId,
+    /// To be answered from the state once that may be served.
+    query: Option<request::Body>,
+}
+
+/// Requests under way.
+pub(super) struct Requests {
+    all: HashMap<u64, Asked>,
+    next: u64,
+    max: usize,
+}
+
+impl Requests {
+    pub(super) fn new(max: usize) -> Self {
+        Self { all: HashMap::new(), next: 0, max }
+    }
+
+    fn enter(&mut self, asked: Asked) -> u64 {
+        self.next += 1;
+        self.all.insert(self.next, asked);
+        self.next
+    }
+}
+
+impl Driver {
+    pub(super) fn request(&mut self, from: NodeId, request: Request) {
+        let (id, shard) = (request.id, ShardId(request.shard));
+        count(&self.shared.counters.requests);
+        match request.body {
+            Some(request::Body::Describe(_)) => {
+                let shards = self.describe();
+                self.respond(from, id, response::Body::Description(wire::Description { shards }));
+            }
+            Some(request::Body::Unwatch(unwatch)) => self.watches.end(from, unwatch.watch),
+            Some(request::Body::Retire(_)) => self.retire(from, id, shard),
+            Some(body) => self.request_of_shard(from, id, shard, body),
+            None => {
+                let text = "this release does not know the request: upgrade this node";
+                self.refuse(from, id, Failure::new(FailureKind::Unsupported, text));
+            }
+        }
+    }
+
+    fn request_of_shard(&mut self, from: NodeId, id: u64, shard: ShardId, body: request::Body) {
+        let Some(replica) = self.replicas.get_mut(&shard) else {
+            let why = self.failed.get(&shard).map_or("", String::as_str);
+            let text = format!("node {} has no replica of shard {shard} {why}", self.shared.settings.node);
+            return self.refuse(from, id, Failure::new(FailureKind::NoReplica, text.trim_end()));
+        };
+        if self.requests.all.len() >= self.requests.max {
+            count(&self.shared.counters.requests_refused);
+            return self.refuse(from, id, Failure::new(FailureKind::Busy, "too many requests are under way"));
+        }
+        let asked = |query| Asked { from, id, shard, query };
+        self.dirty.insert(shard);
+        let done = match body {
+            request::Body::Command(command) => {
+                let request = self.requests.enter(asked(None));
+                let clock = Instant::now().duration_since(self.shared.began);
+                let proposed = replica.propose(RequestId(request), command, clock);
+                return self.entered(request, proposed.map_err(propose_failure));
+            }
+            request::Body::Resolve(_) | request::Body::List(_) if is_local(&body) => {
+                let answer = queries::answer(replica.state(), &body);
+                return self.respond(from, id, answer);
+            }
+            request::Body::Resolve(_) | request::Body::List(_) => {
+                let request = self.requests.enter(asked(Some(body)));
+                let read = replica.read(ReadId(request));
+                return self.entered(request, read.map_err(|error| Failure::new(FailureKind::Busy, error)));
+            }
+            request::Body::Watch(watch) => return self.watch(from, id, shard, &watch),
+            request::Body::ChangeMembers(change) => match changes_of(&change) {
+                Some(changes) => replica.change_members(&changes).map(drop).map_err(change_failure),
+                None => Err(Failure::new(FailureKind::Refused, "a change of members is none")),
+            },
+            request::Body::TransferLeader(transfer) => match NodeId::new(transfer.to) {
+                Some(to) => replica.transfer_leader(to).map_err(transfer_failure),
+                None => Err(Failure::new(FailureKind::Refused, "leadership is handed to nobody")),
+            },
+            request::Body::Describe(_) | request::Body::Unwatch(_) | request::Body::Retire(_) => Ok(()),
+        };
+        match done {
+            Ok(()) => self.respond(from, id, response::Body::Done(wire::Done {})),
+            Err(failure) => self.refuse(from, id, failure),
+        }
+    }
+
+    fn entered(&mut self, request: u64, entered: Result<(), Failure>) {
+        if let Err(failure) = entered
+            && let Some(asked) = self.requests.all.remove(&request)
+        {
+            self.refuse(asked.from, asked.id, failure);
+        }
+    }
+
+    /// This node was told that it is no member any more. Not if it has a leader: a leader talks to members only.
+    fn retire(&mut self, from: NodeId, id: u64, shard: ShardId) {
+        let leader = self.replicas.get(&shard).and_then(|replica| {
+            let group = replica.group();
+            group.leader().filter(|_| group.members().all().contains(&self.shared.settings.node))
+        });
+        if let Some(leader) = leader {
+            let text =
+                format!("node {leader} leads this node's shard {shard}; remove it from the group first");
+            return self.refuse(from, id, Failure::new(FailureKind::Refused, text));
+        }
+        self.give_up(shard);
+        self.failed.remove(&shard);
+        self.writer.forget(shard, (from, id));
+    }
+
+    pub(super) fn reply(&mut self, request: u64, reply: proto::Reply) {
+        if let Some(asked) = self.requests.all.remove(&request) {
+            self.respond(asked.from, asked.id, response::Body::Reply(reply));
+        }
+    }
+
+    pub(super) fn serve_read(&mut self, shard: ShardId, request: u64) {
+        let Some(asked) = self.requests.all.remove(&request) else { return };
+        let (Some(replica), Some(query)) = (self.replicas.get(&shard), &asked.query) else { return };
+        let answer = queries::answer(replica.state(), query);
+        self.respond(asked.from, asked.id, answer);
+    }
+
+    pub(super) fn fail_request(&mut self, request: u64, kind: FailureKind, text: &str) {
+        if let Some(asked) = self.requests.all.remove(&request) {
+            self.refuse(asked.from, asked.id, Failure::new(kind, text));
+        }
+    }
+
+    pub(super) fn fail_all_of(&mut self, shard: ShardId) {
+        let all: Vec<u64> =
+            self.requests.all.iter().filter(|(_, asked)| asked.shard == shard).map(|(id, _)| *id).collect();
+        for request in all {
+            self.fail_request(request, FailureKind::Unknown, "the node's replica of the shard stopped");
+        }
+        for (from, id) in self.watches.end_all_of(shard) {
+            self.refuse(
+                from,
+                id,
+                Failure::new(FailureKind::NoReplica, "the node's replica of the shard stopped"),
+            );
+        }
+    }
+
+    pub(super) fn refuse(&self, to: NodeId, id: u64, failure: Failure) {
+        self.respond(to, id, response::Body::Failure(failure));
+    }
+
+    pub(super) fn respond(&self, to: NodeId, id: u64, body: response::Body) {
+        let response = Response { id, body: Some(body) };
+        if !self.shared.transport.send(to, Channel::Response, response.encode_to_vec().into()) {
+            count(&self.shared.counters.messages_unsent);
+        }
+    }
+}
+
+fn is_local(body: &request::Body) -> bool {
+    match body {
+        request::Body::Resolve(resolve) => resolve.freshness() == Freshness::Local,
+        request::Body::List(list) => list.freshness() == Freshness::Local,
+        _ => false,
+    }
+}
+
+fn changes_of(change: &wire::ChangeMembers) -> Option<Vec<MemberChange>> {
+    let changes = change.changes.iter().map(|change| {
+        let node = NodeId::new(change.node)?;
+        match change.kind() {
+            Kind::Unspecified => None,
+            Kind::AddLearner => Some(MemberChange::AddLearner(node)),
+            Kind::AddVoter => Some(MemberChange::AddVoter(node)),
+            Kind::Remove => Some(MemberChange::Remove(node)),
+        }
+    });
+    changes.collect()
+}
+
+fn not_leader(leader: Option<NodeId>, error: impl ToString) -> Failure {
+    Failure { leader: leader.map_or(0, NodeId::get), ..Failure::new(FailureKind::NotLeader, error) }
+}
+
+fn propose_failure(error: ProposeError) -> Failure {
+    match error {
+        ProposeError::NotLeader { leader } => not_leader(leader, error),
+        ProposeError::TooLarge { .. } => Failure::new(FailureKind::Refused, error),
+        ProposeError::Transferring | ProposeError::Overloaded | ProposeError::LogFull { .. } => {
+            Failure::new(FailureKind::Busy, error)
+        }
+    }
+}
+
+fn change_failure(error: ChangeError) -> Failure {
+    match error {
+        ChangeError::NotLeader { leader } => not_leader(leader, error),
+        ChangeError::Busy | ChangeError::Overloaded => Failure::new(FailureKind::Busy, error),
+        _ => Failure::new(FailureKind::Refused, error),
+    }
+}
+
+fn transfer_failure(error: TransferError) -> Failure {
+    match error {
+        TransferError::NotLeader { leader } => not_leader(leader, error),
+        TransferError::NotAVoter(_) => Failure::new(FailureKind::Refused, error),
+    }
+}

@@ -1,0 +1,39 @@
+//! A node's replicas of the name directory: the shell around `naming-directory`, which decides everything. This gives it a
+//! disk, a clock, a network and threads.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`server`] | [`Server`]: start, stop, drain, look |
+//! | [`settings`] | how a server behaves |
+//! | [`store`] | the disk: one RocksDB for all groups of the node |
+//! | `driver` | the thread that drives all groups, and the one that writes |
+//! | `snapshots` | the thread that takes, sends and receives snapshots |
+//! | `counters` | what happened, by name |
+//!
+//! # Threads
+//!
+//! ```text
+//!  messages, requests ─► driver ─► records of all groups ─► writer: one batch, one sync ─┐
+//!                        ▲    │                                                          │
+//!                        │    ├─► messages that promise nothing: at once                 │
+//!                        │    └─► snapshots to take or to send ─► snapshots              │
+//!                        └───────────── done: promises go out, entries are applied ◄─────┘
+//! ```
+//! The driver never waits for the disk: while one batch is synced, what comes in is put together for the next. So the cost of
+//! a sync is shared by all groups and clients that wait (group commit), a leader's followers write while it writes, and
+//! reads do not wait for writes.
+//!
+//! # Failing
+//! A write that fails ends a *life* of the server: what is in memory may be ahead of the disk. It opens its store again,
+//! as after a crash, and tries that every second until it works (the disk is not full any more). Other nodes go on.
+
+mod counters;
+mod driver;
+pub mod server;
+pub mod settings;
+mod snapshots;
+pub mod store;
+
+pub use counters::Counters;
+pub use server::{Server, StartError};
+pub use settings::{Begin, Settings};

@@ -1,0 +1,170 @@
+//! A node's part in the directory: start, stop, drain, look.
+
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use naming::NodeId;
+use naming_directory::Bytes;
+use naming_directory_client::wire::{self, Failure, FailureKind, Request, Response, response};
+use naming_directory_client::{Channel, Receive, Transport};
+use prost::Message;
+
+use crate::counters::{Counters, count};
+use crate::driver::{self, Driver, End, Event, Events, Queue, Shared};
+use crate::settings::Settings;
+use crate::store::StoreError;
+
+/// Between two tries to open a store that failed.
+const REOPEN: Duration = Duration::from_secs(1);
+/// Between two looks at whether leadership was handed over.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("no thread for the directory: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A node's replicas of the directory, running. Dropped, it is told to end; [`Self::stop`] waits for it.
+pub struct Server {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Server {
+    /// Opens the node's store and joins in. The server has to [receive](Receive) what comes to the node.
+    ///
+    /// # Errors
+    /// If the store cannot be used.
+    pub fn start(settings: Settings, transport: Arc<dyn Transport>) -> Result<Self, StartError> {
+        let (queue, events) = driver::queue(settings.max_events);
+        let counters = Arc::new(Counters::default());
+        let shared = Arc::new(Shared { settings, transport, counters, queue, began: Instant::now() });
+        let driver = Driver::open(&shared, 0)?;
+        let thread = std::thread::Builder::new().name("directory".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || live(&shared, driver, &events)
+        });
+        Ok(Self { shared, thread: Mutex::new(Some(thread.map_err(StartError::Thread)?)) })
+    }
+
+    /// How this node's replicas are; none if the server failed and has not recovered.
+    pub fn look(&self) -> Vec<wire::Shard> {
+        let (reply, answer) = channel();
+        self.queue().push(Event::Look(reply));
+        answer.recv_timeout(REOPEN).unwrap_or_default()
+    }
+
+    /// What happened since it started.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// Hands leadership of all shards to other nodes, for as long as `patience` lasts; whether all took it. To be called
+    /// before a planned stop: nobody then waits for an election.
+    pub fn drain(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        loop {
+            let leads = |shard: &wire::Shard| shard.leads && shard.voters.len() > 1;
+            if !self.look().iter().any(leads) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            self.queue().push(Event::Drain);
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Ends, and closes the store. What was acknowledged is on the disk, whether it ends so or by a crash.
+    pub fn stop(&self) {
+        self.queue().stop();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // It panicked, if it did, with a message of its own.
+            let _ = thread.join();
+        }
+    }
+
+    fn queue(&self) -> &Queue {
+        &self.shared.queue
+    }
+
+    fn request(&self, from: NodeId, message: Bytes) {
+        let counters = &self.shared.counters;
+        let Ok(request) = Request::decode(message) else { return count(&counters.messages_malformed) };
+        let id = request.id;
+        if self.queue().push(Event::Request { from, request }) {
+            return;
+        }
+        count(&counters.requests_refused);
+        let failure = Failure::new(FailureKind::Busy, "the server has too much to do");
+        let response = Response { id, body: Some(response::Body::Failure(failure)) };
+        self.shared.transport.send(from, Channel::Response, response.encode_to_vec().into());
+    }
+}
+
+impl Receive for Server {
+    fn receive(&self, from: NodeId, channel: Channel, message: Bytes) {
+        let counters = &self.shared.counters;
+        let taken = match channel {
+            Channel::Request => return self.request(from, message),
+            Channel::Response => return,
+            Channel::Snapshot => self.queue().push(Event::Transfer { from, message }),
+            Channel::Raft => match driver::decode(from, &message) {
+                Some(messages) => self.queue().push(Event::Messages(messages)),
+                None => return count(&counters.messages_malformed),
+            },
+        };
+        if !taken {
+            count(&counters.messages_dropped);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Not waited for: a thread of the server itself may be the last one that holds it, in a message to its own node.
+        self.queue().stop();
+    }
+}
+
+/// One life after the other.
+fn live(shared: &Arc<Shared>, first: Driver, events: &Events) {
+    let mut driver = first;
+    for life in 1.. {
+        match driver.run(events) {
+            End::Stopped => return,
+            End::Failed(error) => tracing::error!(%error, "the directory stops, and opens its store again"),
+        }
+        count(&shared.counters.lives_failed);
+        driver = match reopen(shared, life, events) {
+            Some(driver) => driver,
+            None => return,
+        };
+    }
+}
+
+/// Tries until it works; `None`: it is to stop.
+fn reopen(shared: &Arc<Shared>, life: u64, events: &Events) -> Option<Driver> {
+    let mut next = Instant::now();
+    loop {
+        // What comes meanwhile is lost: peers and clients send it again.
+        match events.next(next.saturating_duration_since(Instant::now())) {
+            Some(Event::Stop) => return None,
+            Some(_) => continue,
+            None => next = Instant::now() + REOPEN,
+        }
+        match Driver::open(shared, life) {
+            Ok(driver) => return Some(driver),
+            Err(error) => tracing::error!(%error, "the directory's store cannot be opened yet"),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! How a server behaves.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use naming::NodeId;
+use naming_directory::group::Config;
+
+/// Settings of a node's server.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The node.
+    pub node: NodeId,
+    /// The store's directory; nobody else's.
+    pub path: PathBuf,
+    /// What to do if it is new.
+    pub begin: Begin,
+    /// How long a tick is.
+    pub tick: Duration,
+    /// How each of its groups behaves; `id` and `seed` are set when a group is opened.
+    pub group: Config,
+    /// Bytes of changes that a state remembers for watchers.
+    pub history_bytes: usize,
+    /// Bytes per second that snapshots are sent with, to all nodes together.
+    pub snapshot_bytes_per_second: u64,
+    /// Messages and requests that wait for the driver; more are dropped, or refused.
+    pub max_events: usize,
+    /// Requests under way; more are refused.
+    pub max_requests: usize,
+    /// Watches; more are refused.
+    pub max_watches: usize,
+}
+
+/// How a node with a new store begins. One that was used and is empty, since the node was removed from its groups, waits to be
+/// added, whatever this says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// A new directory, replicated by these nodes: each of them begins so, with the same nodes.
+    Found(Vec<NodeId>),
+    /// It waits to be added to a directory.
+    Join,
+}
+
+impl Settings {
+    /// For a network within a building: followers notice within 200 to 400 ms that their leader is gone. Ticks are short so that
+    /// two of them seldom do in the same one.
+    pub fn new(node: NodeId, path: impl Into<PathBuf>, begin: Begin) -> Self {
+        let group = Config {
+            election_ticks: 20,
+            heartbeat_ticks: 5,
+            pass_time_ticks: 50,
+            read_retry_ticks: 20,
+            read_timeout_ticks: 300,
+            // What a leader has not sent yet may go as one message.
+            max_uncommitted_bytes: 8 << 20,
+            ..Config::new(node, 0)
+        };
+        Self {
+            node,
+            path: path.into(),
+            begin,
+            tick: Duration::from_millis(10),
+            group,
+            history_bytes: 16 << 20,
+            snapshot_bytes_per_second: 64 << 20,
+            max_events: 1 << 14,
+            max_requests: 1 << 16,
+            max_watches: 1 << 12,
+        }
+    }
+}
