@@ -202,6 +202,9 @@ async fn a_split_shard_serves_and_is_watched_as_before() {
     };
     put("before").await;
     let known = watch(&cluster.client(101), "/").await;
+    let refs: Vec<_> = names.iter().map(Name::as_name).collect();
+    let unaware = cluster.client(103);
+    unaware.resolve(&refs, Freshness::Linearizable).await.unwrap();
     client.split(name("/m").as_name()).await.unwrap();
     put("after").await;
     let all = |value: &str| {
@@ -213,11 +216,12 @@ async fn a_split_shard_serves_and_is_watched_as_before() {
         cluster.server(1).look().into_iter().map(|shard| ShardId(shard.shard)).collect::<Vec<_>>()
     };
     assert_eq!(shards(&cluster).len(), 2);
-    // A client that knows nothing, and one batch over both.
+    // Clients that do not know of the split, or of anything, and one batch over both.
     let stranger = cluster.client(102);
-    let refs: Vec<_> = names.iter().map(Name::as_name).collect();
-    let resolved = stranger.resolve(&refs, Freshness::Linearizable).await.unwrap();
-    assert!(resolved.iter().all(|one| one.route.as_ref().unwrap().record.value == "after"));
+    for client in [&unaware, &stranger] {
+        let resolved = client.resolve(&refs, Freshness::Linearizable).await.unwrap();
+        assert!(resolved.iter().all(|one| one.route.as_ref().unwrap().record.value == "after"));
+    }
     let published = client.publish(node(7), 1, ["/a/c/v=1", "/z/c/v=1"].map(copy).to_vec()).await.unwrap();
     assert_eq!(published.added, 2);
     let (events, places) = stranger.list(name("/").as_name(), Freshness::Linearizable).await.unwrap();

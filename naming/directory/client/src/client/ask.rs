@@ -110,6 +110,11 @@ impl Client {
                 self.shards().forget(id);
                 later(false)
             }
+            // It was split: whoever asks has to divide what it asks for anew.
+            FailureKind::WrongShard => {
+                self.shards().forget(id);
+                Tried::Answered(body)
+            }
             FailureKind::Busy => later(false),
             FailureKind::Unknown => later(true),
             FailureKind::Refused | FailureKind::Unsupported | FailureKind::Gap => Tried::Answered(body),

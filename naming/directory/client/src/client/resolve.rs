@@ -9,7 +9,9 @@ use naming_directory::catalog::{Event, Record};
 use tokio::time::Instant;
 
 use super::{Client, Target, Whom, bytes_of, unexpected};
-use crate::wire::{self, Cursor, Freshness, Malformed, digest_of, event_of, position_of, request, response};
+use crate::wire::{
+    self, Cursor, FailureKind, Freshness, Malformed, digest_of, event_of, position_of, request, response,
+};
 use crate::{Error, ShardId};
 
 /// Names in one request at most.
@@ -75,9 +77,10 @@ impl Client {
     ) -> Result<Vec<Resolution>, Error> {
         let mut all = vec![Resolution::default(); names.len()];
         let mut left: Vec<usize> = (0..names.len()).collect();
+        let deadline = Instant::now() + self.0.settings.timeout;
         while let Some(first) = left.first() {
-            let (shard, places) = self.of_one_shard(names, &left, names[*first]).await?;
-            let resolved = self.resolve_at(shard, names, &places, freshness).await?;
+            let places = self.of_one_shard(names, &left, names[*first], deadline).await?;
+            let resolved = self.resolve_at(names, &places, freshness, deadline).await?;
             if let Some(resolved) = resolved {
                 for (place, resolution) in places.iter().zip(resolved) {
                     all[*place] = resolution_of(names[*place], resolution)?;
@@ -94,27 +97,26 @@ impl Client {
         names: &[NameRef<'_>],
         left: &[usize],
         first: NameRef<'_>,
-    ) -> Result<(ShardId, Vec<usize>), Error> {
-        let deadline = Instant::now() + self.0.settings.timeout;
+        deadline: Instant,
+    ) -> Result<Vec<usize>, Error> {
         let shard = self.shard(Target::Name(first), deadline).await?.id;
         let shards = self.shards();
         let same = |place: &&usize| shards.find(names[**place]).is_some_and(|other| other.id == shard);
-        Ok((shard, left.iter().filter(same).take(MAX_NAMES).copied().collect()))
+        Ok(left.iter().filter(same).take(MAX_NAMES).copied().collect())
     }
 
     /// `None` if the shard was split meanwhile.
     async fn resolve_at(
         &self,
-        shard: ShardId,
         names: &[NameRef<'_>],
         places: &[usize],
         freshness: Freshness,
+        deadline: Instant,
     ) -> Result<Option<Vec<wire::Resolution>>, Error> {
         let resolve = wire::Resolve {
             names: places.iter().map(|place| bytes_of(names[*place])).collect(),
             freshness: freshness.into(),
         };
-        // By name: a shard that is split while it is asked for is found anew.
         let Some(first) = places.first() else { return Ok(None) };
         let body = || request::Body::Resolve(resolve.clone());
         let asked = self.ask(Target::Name(names[*first]), Whom::Any, body).await?;
@@ -122,8 +124,12 @@ impl Client {
             response::Body::Resolved(resolved) if resolved.resolutions.len() == places.len() => {
                 Ok(Some(resolved.resolutions))
             }
+            response::Body::Failure(failure)
+                if failure.kind() == FailureKind::WrongShard && Instant::now() < deadline =>
+            {
+                Ok(None)
+            }
             response::Body::Failure(failure) => Err(Error::Rejected(failure.text)),
-            _ if asked.shard != shard => Ok(None),
             _ => Err(unexpected()),
         }
     }

@@ -32,7 +32,7 @@ fn resolve(state: &Catalog, resolve: &wire::Resolve) -> Result<response::Body, F
         .map(|name| {
             let name = name_of(name)?;
             // It was split, and whoever asks does not know yet.
-            let other = || Failure::new(FailureKind::NoReplica, format!("{name} is another shard's"));
+            let other = || Failure::new(FailureKind::WrongShard, format!("{name} is another shard's"));
             state.range().contains(name).then(|| resolution(state, name)).ok_or_else(other)
         })
         .collect();
