@@ -41,6 +41,8 @@ pub struct Config {
     pub snapshot_bytes: usize,
     /// Entries before a snapshot that are kept, for followers that are a little behind.
     pub retained_entries: u64,
+    /// Bytes of them at most.
+    pub retained_bytes: usize,
     /// Bytes of log at which proposals are refused, since a snapshot does not come about.
     pub max_log_bytes: usize,
     /// Entries that a learner may be behind to become a voter.
@@ -67,6 +69,7 @@ impl Config {
             snapshot_entries: 100_000,
             snapshot_bytes: 128 << 20,
             retained_entries: 5_000,
+            retained_bytes: 32 << 20,
             max_log_bytes: 1 << 30,
             max_promotion_lag: 1_000,
         }

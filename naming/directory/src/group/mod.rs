@@ -259,7 +259,8 @@ impl Group {
         self.snapshot_asked = false;
         if position.index > self.snapshot_index() {
             self.keep_snapshot(position);
-            self.compact(position.index.saturating_sub(self.config.retained_entries));
+            let Config { retained_entries, retained_bytes, .. } = self.config;
+            self.compact(self.log().before_last(position.index, retained_entries, retained_bytes));
         }
     }
 

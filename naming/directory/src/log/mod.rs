@@ -151,6 +151,19 @@ impl Log {
         self.entries.range((place as usize).min(self.entries.len())..)
     }
 
+    /// The entry before the last ones up to `index`, of which there are `entries` and `bytes` of data at most.
+    pub(crate) fn before_last(&self, index: u64, entries: u64, bytes: usize) -> u64 {
+        let mut left = bytes;
+        let fits = |index: &u64| {
+            let len = self.entry(*index).map_or(0, |entry| entry.data.len());
+            let fits = len <= left;
+            left = left.saturating_sub(len);
+            fits
+        };
+        let first = self.first_index().max((index + 1).saturating_sub(entries));
+        index - (first..=index).rev().take_while(fits).count() as u64
+    }
+
     /// Corrects what a crash may have left of the hard state, for a member whose state has the entries up to
     /// `applied`: they are committed, and nothing is committed here that is not here.
     pub(crate) fn restart(&mut self, applied: u64) {
