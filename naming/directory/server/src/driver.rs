@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use naming::NodeId;
 use naming_directory::Position;
+use naming_directory::catalog::snapshot::SnapshotWriter;
 use naming_directory::catalog::{Catalog, NameRange};
 use naming_directory::group::{Config, Incoming, StepError, Unsynced};
 use naming_directory::log::{Base, Log, Members, Record};
@@ -166,6 +167,12 @@ impl Driver {
             Event::Request { from, request } => self.request(from, request),
             // Whoever asked may have gone.
             Event::Look(reply) => drop(reply.send(self.describe())),
+            Event::Backup(reply) => {
+                let begun = self.replicas.iter().filter(|(_, replica)| replica.state().position().index > 0);
+                drop(reply.send(
+                    begun.map(|(shard, replica)| (*shard, SnapshotWriter::new(replica.state()))).collect(),
+                ));
+            }
             Event::Drain => self.drain(),
             // An earlier life's, or handled before.
             Event::Done { .. } | Event::Stop => {}

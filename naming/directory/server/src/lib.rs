@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`server`] | [`Server`]: start, stop, drain, look |
 //! | [`settings`] | how a server behaves |
+//! | [`backup`] | the state in a file, and a directory from one |
 //! | [`store`] | the disk: one RocksDB for all groups of the node |
 //! | `driver` | the thread that drives all groups, and the one that writes |
 //! | `snapshots` | the thread that takes, sends and receives snapshots |
@@ -27,6 +28,7 @@
 //! A write that fails ends a *life* of the server: what is in memory may be ahead of the disk. It opens its store again,
 //! as after a crash, and tries that every second until it works (the disk is not full any more). Other nodes go on.
 
+pub mod backup;
 mod counters;
 mod driver;
 pub mod server;

@@ -15,6 +15,7 @@ use naming_directory_client::client::Copy;
 use naming_directory_client::watch::Seen;
 use naming_directory_client::wire::Freshness;
 use naming_directory_client::{Client, Error, ShardId};
+use naming_directory_server::backup::{BackupError, restore};
 use support::{Cluster, name, node, until};
 
 fn copy(text: &str) -> Copy {
@@ -236,5 +237,54 @@ async fn a_split_shard_serves_and_is_watched_as_before() {
     until("changes of both shards are seen", || all("restarted")).await;
     for shard in shards(&cluster) {
         cluster.agree(shard).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_a_directory_again() {
+    let mut cluster = Cluster::found(&[1, 2, 3]);
+    let client = cluster.client(100);
+    let names: Vec<Name> = ["/a/1", "/z/1"].map(name).to_vec();
+    for name in &names {
+        client.put_record(RecordKind::Route, name.as_name(), "kept", None).await.unwrap();
+    }
+    client
+        .publish(node(7), 1, (0..5000).map(|number| copy(&format!("/b/{number}/v=1"))).collect())
+        .await
+        .unwrap();
+    client.split(name("/m").as_name()).await.unwrap();
+    client.put_record(RecordKind::Route, names[1].as_name(), "kept", None).await.unwrap();
+    until("the split is everywhere", || {
+        cluster.running().iter().all(|node| cluster.server(*node).look().len() == 2)
+    })
+    .await;
+    for shard in cluster.server(2).look() {
+        cluster.agree(ShardId(shard.shard)).await;
+    }
+    let mut file = Vec::new();
+    let bytes = cluster.server(2).backup(&mut file).unwrap();
+    assert_eq!(bytes, file.len() as u64);
+    [1, 2, 3].into_iter().for_each(|number| cluster.kill(number));
+    let store = cluster.empty_disk(9);
+    assert_eq!(restore(&store, node(9), &mut &file[..]).unwrap(), 2);
+    cluster.start(9);
+    let client = cluster.client_of(9);
+    let (events, places) = client.list(name("/").as_name(), Freshness::Linearizable).await.unwrap();
+    assert_eq!((events.len(), places.len()), (5002, 2));
+    // Not over what is there, and not of what is not whole.
+    cluster.kill(9);
+    assert!(matches!(restore(&store, node(9), &mut &file[..]), Err(BackupError::Used(_))));
+    for (number, damaged) in [
+        (10, file[..file.len() - 30].to_vec()),
+        (11, b"no backup".to_vec()),
+        (12, {
+            let mut flipped = file.clone();
+            flipped[file.len() / 2] ^= 1;
+            flipped
+        }),
+    ] {
+        let store = cluster.empty_disk(number);
+        let error = restore(&store, node(number), &mut &damaged[..]).unwrap_err();
+        assert!(matches!(error, BackupError::Damaged { .. }), "{error}");
     }
 }

@@ -52,9 +52,16 @@ fn compaction_keeps_what_is_behind_and_a_reset_nothing() {
 #[test]
 fn the_last_entries_are_bounded_by_number_and_bytes() {
     let log = log_of(&[entry(1, 1, b"1"), entry(1, 2, b"22"), entry(1, 3, b"333"), entry(1, 4, b"4444")]);
-    for (index, entries, bytes, before) in
-        [(4, 9, 99, 0), (4, 2, 99, 2), (4, 0, 99, 4), (4, 9, 7, 2), (4, 9, 8, 2), (4, 9, 9, 1), (4, 9, 3, 4), (2, 9, 3, 0)]
-    {
+    for (index, entries, bytes, before) in [
+        (4, 9, 99, 0),
+        (4, 2, 99, 2),
+        (4, 0, 99, 4),
+        (4, 9, 7, 2),
+        (4, 9, 8, 2),
+        (4, 9, 9, 1),
+        (4, 9, 3, 4),
+        (2, 9, 3, 0),
+    ] {
         assert_eq!(log.before_last(index, entries, bytes), before, "{index} {entries} {bytes}");
     }
 }

@@ -4,6 +4,7 @@ use std::sync::mpsc::Sender;
 
 use naming::NodeId;
 use naming_directory::catalog::Catalog;
+use naming_directory::catalog::snapshot::SnapshotWriter;
 use naming_directory::group::{Incoming, Unsynced};
 use naming_directory::{Bytes, Position};
 use naming_directory_client::ShardId;
@@ -22,6 +23,8 @@ pub(crate) enum Event {
     Request { from: NodeId, request: wire::Request },
     /// How the shards are.
     Look(Sender<Vec<wire::Shard>>),
+    /// All states, as they are.
+    Backup(Sender<Vec<(ShardId, SnapshotWriter)>>),
     /// Hands leadership of all shards to others.
     Drain,
     /// The end.

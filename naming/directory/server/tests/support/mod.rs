@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,14 +54,19 @@ impl Cluster {
     /// Starts a node, on the disk it has, or an empty one.
     pub fn start(&mut self, number: u64) {
         let id = node(number);
-        let disk = self.disks.entry(id).or_insert_with(|| TempDir::new().unwrap());
+        let path = self.empty_disk(number);
         let founds = self.founders.contains(&id);
         let begin = if founds { Begin::Found(self.founders.clone()) } else { Begin::Join };
-        let mut settings = Settings::new(id, disk.path().join("directory"), begin);
+        let mut settings = Settings::new(id, path, begin);
         (self.adjust)(&mut settings);
         let server = Arc::new(Server::start(settings, self.network.transport(id)).unwrap());
         self.network.attach(id, server.clone());
         self.servers.insert(id, server);
+    }
+
+    /// Where a node that was never started will have its store.
+    pub fn empty_disk(&mut self, number: u64) -> PathBuf {
+        self.disks.entry(node(number)).or_insert_with(|| TempDir::new().unwrap()).path().join("directory")
     }
 
     /// Ends a node as it is. Its disk stays.
@@ -93,6 +99,7 @@ impl Cluster {
     fn new_client(&self, number: u64) -> Client {
         let mut settings = client::Settings::new(self.founders.iter().copied());
         settings.try_timeout = Duration::from_millis(500);
+        settings.servers.push(node(number));
         Client::new(node(number), self.network.transport(node(number)), settings)
     }
 
