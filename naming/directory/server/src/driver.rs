@@ -30,7 +30,7 @@ mod writer;
 
 pub(crate) use event::{Done, Event};
 pub(crate) use peers::decode;
-pub(crate) use queue::{Events, Queue, queue};
+pub(crate) use queue::{Events, Limit, Queue, queue};
 
 use peers::Outbox;
 use requests::Requests;

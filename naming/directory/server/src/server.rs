@@ -14,7 +14,7 @@ use prost::Message;
 
 use crate::backup::{self, BackupError};
 use crate::counters::{Counters, count};
-use crate::driver::{self, Driver, End, Event, Events, Queue, Shared};
+use crate::driver::{self, Driver, End, Event, Events, Limit, Queue, Shared};
 use crate::settings::Settings;
 use crate::store::StoreError;
 
@@ -45,7 +45,8 @@ impl Server {
     /// # Errors
     /// If the store cannot be used.
     pub fn start(settings: Settings, transport: Arc<dyn Transport>) -> Result<Self, StartError> {
-        let (queue, events) = driver::queue(settings.max_events);
+        let (queue, events) =
+            driver::queue(Limit { events: settings.max_events, bytes: settings.max_event_bytes });
         let counters = Arc::new(Counters::default());
         let shared = Arc::new(Shared { settings, transport, counters, queue, began: Instant::now() });
         let driver = Driver::open(&shared, 0)?;
@@ -59,7 +60,7 @@ impl Server {
     /// How this node's replicas are; none if the server failed and has not recovered.
     pub fn look(&self) -> Vec<wire::Shard> {
         let (reply, answer) = channel();
-        self.queue().push(Event::Look(reply));
+        self.queue().push(Event::Look(reply), 0);
         answer.recv_timeout(REOPEN).unwrap_or_default()
     }
 
@@ -70,7 +71,7 @@ impl Server {
     /// If there is none, or it cannot be written.
     pub fn backup(&self, out: &mut dyn Write) -> Result<u64, BackupError> {
         let (reply, answer) = channel();
-        self.queue().push(Event::Backup(reply));
+        self.queue().push(Event::Backup(reply), 0);
         let shards = answer.recv_timeout(REOPEN).map_err(|_| BackupError::NotRunning)?;
         if shards.is_empty() {
             return Err(BackupError::NoShards);
@@ -95,7 +96,7 @@ impl Server {
             if Instant::now() >= deadline {
                 return false;
             }
-            self.queue().push(Event::Drain);
+            self.queue().push(Event::Drain, 0);
             std::thread::sleep(LOOK);
         }
     }
@@ -115,10 +116,10 @@ impl Server {
     }
 
     fn request(&self, from: NodeId, message: Bytes) {
-        let counters = &self.shared.counters;
+        let (counters, bytes) = (&self.shared.counters, message.len());
         let Ok(request) = Request::decode(message) else { return count(&counters.messages_malformed) };
         let id = request.id;
-        if self.queue().push(Event::Request { from, request }) {
+        if self.queue().push(Event::Request { from, request }, bytes) {
             return;
         }
         count(&counters.requests_refused);
@@ -130,13 +131,16 @@ impl Server {
 
 impl Receive for Server {
     fn receive(&self, from: NodeId, channel: Channel, message: Bytes) {
-        let counters = &self.shared.counters;
+        let (counters, bytes) = (&self.shared.counters, message.len());
+        if bytes > channel.max_bytes() {
+            return count(&counters.messages_malformed);
+        }
         let taken = match channel {
             Channel::Request => return self.request(from, message),
             Channel::Response => return,
-            Channel::Snapshot => self.queue().push(Event::Transfer { from, message }),
+            Channel::Snapshot => self.queue().push(Event::Transfer { from, message }, bytes),
             Channel::Raft => match driver::decode(from, &message) {
-                Some(messages) => self.queue().push(Event::Messages(messages)),
+                Some(messages) => self.queue().push(Event::Messages(messages), bytes),
                 None => return count(&counters.messages_malformed),
             },
         };

@@ -25,6 +25,8 @@ pub struct Settings {
     pub snapshot_bytes_per_second: u64,
     /// Messages and requests that wait for the driver; more are dropped, or refused.
     pub max_events: usize,
+    /// Bytes of them.
+    pub max_event_bytes: usize,
     /// Requests under way; more are refused.
     pub max_requests: usize,
     /// Watches; more are refused.
@@ -64,6 +66,7 @@ impl Settings {
             history_bytes: 16 << 20,
             snapshot_bytes_per_second: 64 << 20,
             max_events: 1 << 14,
+            max_event_bytes: 128 << 20,
             max_requests: 1 << 16,
             max_watches: 1 << 12,
         }

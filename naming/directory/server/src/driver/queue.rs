@@ -11,67 +11,114 @@ use super::event::{Done, Event};
 /// Where events go in.
 #[derive(Clone)]
 pub(crate) struct Queue {
-    sender: Sender<Event>,
-    outside: Arc<AtomicUsize>,
-    max: usize,
+    sender: Sender<(Event, usize)>,
+    outside: Arc<Outside>,
+    max: Limit,
 }
 
 /// Where they come out.
 pub(crate) struct Events {
-    receiver: Receiver<Event>,
-    outside: Arc<AtomicUsize>,
+    receiver: Receiver<(Event, usize)>,
+    outside: Arc<Outside>,
 }
 
-/// A queue for at most `max` events from outside.
-pub(crate) fn queue(max: usize) -> (Queue, Events) {
+/// What may wait, of what comes from outside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    pub(crate) events: usize,
+    /// Of the messages that they were.
+    pub(crate) bytes: usize,
+}
+
+/// What waits that came from outside.
+#[derive(Default)]
+struct Outside {
+    events: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Outside {
+    fn add(&self, bytes: usize) -> Limit {
+        let events = self.events.fetch_add(1, Ordering::Relaxed) + 1;
+        Limit { events, bytes: self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes }
+    }
+
+    fn remove(&self, bytes: usize) {
+        self.events.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A queue for as much as `max` from outside.
+pub(crate) fn queue(max: Limit) -> (Queue, Events) {
     let (sender, receiver) = channel();
-    let outside = Arc::new(AtomicUsize::new(0));
+    let outside = Arc::new(Outside::default());
     (Queue { sender, outside: Arc::clone(&outside), max }, Events { receiver, outside })
 }
 
 impl Queue {
-    /// Whether it was taken: it is not if too many wait.
-    pub(crate) fn push(&self, event: Event) -> bool {
-        if self.outside.fetch_add(1, Ordering::Relaxed) >= self.max {
-            self.outside.fetch_sub(1, Ordering::Relaxed);
+    /// Whether an event was taken that came in so many bytes: it is not if too much waits.
+    pub(crate) fn push(&self, event: Event, bytes: usize) -> bool {
+        let waiting = self.outside.add(bytes);
+        if waiting.events > self.max.events || waiting.bytes > self.max.bytes {
+            self.outside.remove(bytes);
             return false;
         }
-        self.sender.send(event).is_ok()
+        self.sender.send((event, bytes)).is_ok()
     }
 
     /// Ends the driver, after all that waits.
     pub(crate) fn stop(&self) {
-        self.outside.fetch_add(1, Ordering::Relaxed);
+        self.outside.add(0);
         // It may have ended already.
-        let _ = self.sender.send(Event::Stop);
+        let _ = self.sender.send((Event::Stop, 0));
     }
 
     /// Of a thread of the server. Nobody is there to hear it after the end.
     pub(crate) fn done(&self, life: u64, done: Done) {
-        let _ = self.sender.send(Event::Done { life, done });
+        let _ = self.sender.send((Event::Done { life, done }, 0));
     }
 }
 
 impl Events {
     /// The next event; `None` if there is none until `wait` is over.
     pub(crate) fn next(&self, wait: Duration) -> Option<Event> {
-        let event = match self.receiver.recv_timeout(wait) {
-            Ok(event) => event,
-            Err(RecvTimeoutError::Timeout) => return None,
-            Err(RecvTimeoutError::Disconnected) => return Some(Event::Stop),
-        };
-        if !matches!(event, Event::Done { .. }) {
-            self.outside.fetch_sub(1, Ordering::Relaxed);
+        match self.receiver.recv_timeout(wait) {
+            Ok(taken) => Some(self.taken(taken)),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Event::Stop),
         }
-        Some(event)
     }
 
     /// An event that is there already.
     pub(crate) fn more(&self) -> Option<Event> {
-        let event = self.receiver.try_recv().ok()?;
+        self.receiver.try_recv().ok().map(|taken| self.taken(taken))
+    }
+
+    fn taken(&self, (event, bytes): (Event, usize)) -> Event {
         if !matches!(event, Event::Done { .. }) {
-            self.outside.fetch_sub(1, Ordering::Relaxed);
+            self.outside.remove(bytes);
         }
-        Some(event)
+        event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_outside_is_bounded_by_number_and_bytes() {
+        let (queue, events) = queue(Limit { events: 2, bytes: 100 });
+        assert!(queue.push(Event::Drain, 60) && !queue.push(Event::Drain, 60));
+        assert!(queue.push(Event::Drain, 40) && !queue.push(Event::Drain, 0));
+        // The server's own gets through.
+        queue.stop();
+        for _ in 0..2 {
+            assert!(matches!(events.next(Duration::ZERO), Some(Event::Drain)));
+        }
+        assert!(queue.push(Event::Drain, 100));
+        assert!(matches!(events.more(), Some(Event::Stop)) && matches!(events.more(), Some(Event::Drain)));
+        assert!(events.next(Duration::ZERO).is_none());
     }
 }
