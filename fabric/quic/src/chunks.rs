@@ -142,7 +142,7 @@ impl ChunkReceiver {
     /// If the stream breaks before its end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, StreamError> {
         loop {
-            match self.decoder.next() {
+            match self.decoder.next_frame() {
                 Ok(Some(chunk)) => return Ok(Some(chunk)),
                 Ok(None) => {}
                 Err(too_long) => {

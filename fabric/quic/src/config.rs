@@ -8,8 +8,8 @@ pub struct Config {
     /// Connections at most, of all peers together. A peer needs one. Further ones are refused, and those asked for here
     /// fail.
     pub max_connections: usize,
-    /// Handshakes of others at a time; more are ignored, to be tried again. From half of it on, who begins one has to
-    /// show first that its address is its own.
+    /// Handshakes of others at a time; four times as many wait up to a second for their turn, and more are dropped, to be
+    /// tried again. From half of it on, who begins one has to show first that its address is its own.
     pub max_handshakes: usize,
     /// Dials at a time; further ones wait for their turn.
     pub max_dials: usize,

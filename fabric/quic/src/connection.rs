@@ -129,7 +129,7 @@ pub(crate) async fn heard(stream: &mut RecvStream) -> Option<Control> {
 pub(crate) async fn said(stream: &mut RecvStream) -> Result<Option<Control>, Refusal> {
     let mut decoder = Decoder::new(MAX_CONTROL_BYTES);
     loop {
-        if let Some(frame) = decoder.next().map_err(|_| Refusal::Malformed)? {
+        if let Some(frame) = decoder.next_frame().map_err(|_| Refusal::Malformed)? {
             return Ok(Control::of(&frame));
         }
         match stream.read_chunk(usize::MAX, true).await {

@@ -45,7 +45,7 @@ counters! {
     dials_failed,
     /// Handshakes of others that failed: no certificate, one of an authority not believed, an expired one.
     handshakes_failed,
-    /// Handshakes of others ignored because too many were under way.
+    /// Handshakes of others ignored because their turn did not come within a second.
     handshakes_ignored,
     /// Handshakes of others begun anew, to show that their address is their own.
     handshakes_retried,

@@ -192,13 +192,8 @@ impl CallError {
     /// Whether the peer's handler has certainly not seen the request, so that it may be sent again elsewhere even if
     /// carrying it out twice did harm.
     pub fn was_never_taken(&self) -> bool {
-        use StreamError::{Refused, TooLong, Unreachable};
-        match &self.reason {
-            CallFailure::Stream(Unreachable(_) | Refused(Refusal::Channel | Refusal::Busy)) => true,
-            // A request that was too large; a reply that is says so after the fact.
-            CallFailure::Stream(TooLong { .. } | Refused(_)) => false,
-            CallFailure::Stream(_) | CallFailure::Deadline(_) => false,
-        }
+        use StreamError::{Refused, Unreachable};
+        matches!(self.reason, CallFailure::Stream(Unreachable(_) | Refused(Refusal::Channel | Refusal::Busy)))
     }
 }
 

@@ -25,7 +25,7 @@ pub struct TooLong {
 
 /// Finds the frames of one stream.
 ///
-/// [`push`](Self::push) a chunk, call [`next`](Self::next) until it has none, push the next chunk.
+/// [`push`](Self::push) a chunk, call [`next_frame`](Self::next_frame) until it has none, push the next chunk.
 #[derive(Debug)]
 pub struct Decoder {
     max: usize,
@@ -53,7 +53,7 @@ impl Decoder {
     ///
     /// # Errors
     /// If a frame is announced that is longer than allowed; the stream is of no more use.
-    pub fn next(&mut self) -> Result<Option<Bytes>, TooLong> {
+    pub fn next_frame(&mut self) -> Result<Option<Bytes>, TooLong> {
         while self.header_len < HEADER_LEN {
             let Some(&byte) = self.rest.first() else { return Ok(None) };
             self.header[self.header_len] = byte;
@@ -154,7 +154,7 @@ mod tests {
             let (chunk, rest) = bytes.split_at(cut.clamp(1, bytes.len().max(1)).min(bytes.len()));
             bytes = rest;
             decoder.push(Bytes::copy_from_slice(chunk));
-            while let Some(message) = decoder.next().unwrap() {
+            while let Some(message) = decoder.next_frame().unwrap() {
                 messages.push(message.to_vec());
             }
         }
@@ -190,7 +190,7 @@ mod tests {
         fn memory_grows_with_what_came(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut decoder = Decoder::new(u32::MAX as usize);
             decoder.push(bytes.clone().into());
-            while let Ok(Some(_)) = decoder.next() {}
+            while let Ok(Some(_)) = decoder.next_frame() {}
             prop_assert!(decoder.partial.capacity() <= 2 * bytes.len().max(8));
         }
     }
@@ -199,7 +199,7 @@ mod tests {
     fn a_frame_beyond_the_limit_is_refused_by_its_header() {
         let mut decoder = Decoder::new(MAX);
         decoder.push(Bytes::copy_from_slice(&(MAX as u32 + 1).to_be_bytes()));
-        assert_eq!(decoder.next(), Err(TooLong { len: MAX + 1, max: MAX }));
+        assert_eq!(decoder.next_frame(), Err(TooLong { len: MAX + 1, max: MAX }));
     }
 
     #[test]

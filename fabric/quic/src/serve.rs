@@ -140,7 +140,7 @@ async fn messages(
     let mut reserved = None;
     let abandoned = |Abandoned| Refusal::Channel;
     loop {
-        while let Some(bytes) = decoder.next().map_err(|_| Refusal::Malformed)? {
+        while let Some(bytes) = decoder.next_frame().map_err(|_| Refusal::Malformed)? {
             let room = match reserved.take() {
                 Some(room) => room,
                 None => sink.room(bytes.len()).await.map_err(abandoned)?,

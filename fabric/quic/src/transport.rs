@@ -20,6 +20,12 @@ use crate::identity::Identity;
 /// connection.
 const STALLED_STREAMS: u32 = 16;
 
+/// Before the first sample. A third of the standard's, so that a dial has time for several lost packets; where it is too
+/// low, a handshake's packets are sent twice.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
+/// For each handshake that may be under way so many wait for their turn; quinn drops further ones.
+const WAITING_PER_HANDSHAKE: usize = 4;
+
 /// For connections in both directions.
 pub(crate) fn transport(config: &Config) -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
@@ -30,6 +36,7 @@ pub(crate) fn transport(config: &Config) -> Arc<TransportConfig> {
     let idle = VarInt::from_u64(config.idle_timeout_ms).unwrap_or(VarInt::MAX);
     transport
         .mtu_discovery_config(Some(discovery))
+        .initial_rtt(INITIAL_RTT)
         .max_idle_timeout(Some(IdleTimeout::from(idle)))
         .keep_alive_interval(Some(Duration::from_millis(config.keep_alive_ms)))
         .max_concurrent_bidi_streams(config.max_streams_per_peer.into())
@@ -56,7 +63,9 @@ pub(crate) fn server(
     max_handshakes: usize,
 ) -> ServerConfig {
     let mut config = ServerConfig::with_crypto(identity.server());
-    config.transport_config(Arc::clone(transport)).max_incoming(max_handshakes);
+    config
+        .transport_config(Arc::clone(transport))
+        .max_incoming(max_handshakes.saturating_mul(WAITING_PER_HANDSHAKE));
     config
 }
 

@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
         stream = rest;
         decoder.push(Bytes::copy_from_slice(chunk));
         loop {
-            match decoder.next() {
+            match decoder.next_frame() {
                 Ok(Some(frame)) => {
                     whole += 4 + frame.len();
                     again.frame(frame);

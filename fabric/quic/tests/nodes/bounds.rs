@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fabric_quic::{Config, SendError};
 
+use crate::relay::{Relay, Weather};
 use crate::stranger::Stranger;
 use crate::support::{ASK, Ca, FLOW, NEWS, Node, PATIENCE, TIGHT, config, id, soon, until};
 
@@ -12,7 +13,8 @@ use crate::support::{ASK, Ca, FLOW, NEWS, Node, PATIENCE, TIGHT, config, id, soo
 async fn a_slow_peer_fills_its_own_queue_and_no_other() {
     let ca = Ca::new();
     let (a, mut b, mut c) = (ca.node(1), ca.node(2), ca.node(3));
-    (a.knows(&b), a.knows(&c));
+    a.knows(&b);
+    a.knows(&c);
     b.echo();
     // b takes nothing of this channel: first its inbox fills, then the windows, then the queue here.
     let mut accepted = Vec::new();
@@ -88,7 +90,9 @@ async fn connections_are_bounded_on_both_sides() {
     };
     let (a, mut full, other) = (ca.node(1), single(2), ca.node(3));
     full.echo();
-    (a.knows(&full), other.knows(&full), full.knows(&other));
+    a.knows(&full);
+    other.knows(&full);
+    full.knows(&other);
     a.endpoint.call(full.id(), &ASK, Bytes::new(), PATIENCE).await.unwrap();
     let refused = other.endpoint.call(full.id(), &ASK, Bytes::new(), PATIENCE).await.unwrap_err().to_string();
     assert!(refused.contains("the node has as many connections as it may"), "{refused}");
@@ -155,4 +159,25 @@ async fn bytes_that_are_none_of_the_protocol_cost_their_stream_only() {
         }
     }
     assert_eq!(connection.close_reason(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_from_forged_addresses_leave_room_for_others() {
+    let ca = Ca::new();
+    let narrow = Config { max_handshakes: 4, ..config() };
+    let node = Node::start(ca.identity(id(1)), narrow, "127.0.0.1:0".parse().unwrap());
+    let relay = Relay::before(node.address(), Weather::FAIR).await;
+    relay.one_way();
+    let files = ca.files(id(2));
+    let mut forgers = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (stranger, to, address) = (Stranger::with(&ca, &files), node.id(), relay.address);
+        forgers.spawn(async move { stranger.connect(to, address).await.map(drop) });
+    }
+    until("all that may be without a proof", || node.count("handshakes_retried") > 0).await;
+    let before = node.count("handshakes_retried");
+    Stranger::with(&ca, &files).connect(node.id(), node.address()).await.unwrap();
+    until("the connection", || node.count("connections_accepted") == 1).await;
+    assert!(node.count("handshakes_retried") > before);
+    assert_eq!(node.count("handshakes_ignored"), 0);
 }

@@ -12,8 +12,13 @@ use tokio::task::JoinHandle;
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     cut: Arc<AtomicBool>,
+    one_way: Arc<AtomicBool>,
     pub(crate) lost: Arc<AtomicU64>,
     task: JoinHandle<()>,
+}
+
+impl Weather {
+    pub(crate) const FAIR: Self = Self { loss_per_mille: 0, delay: Duration::ZERO, seed: 0 };
 }
 
 /// What happens to datagrams: so many of a thousand are lost, and each takes up to so long.
@@ -31,6 +36,8 @@ impl Relay {
         inside.connect(node).await.unwrap();
         let address = outside.local_addr().unwrap();
         let (cut, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let one_way = Arc::new(AtomicBool::new(false));
+        let silent = Arc::clone(&one_way);
         let (is_cut, count) = (Arc::clone(&cut), Arc::clone(&lost));
         let task = tokio::spawn(async move {
             let mut random = fastrand::Rng::with_seed(weather.seed);
@@ -48,7 +55,9 @@ impl Relay {
                     }
                     else => continue,
                 };
-                if is_cut.load(Ordering::Relaxed) || random.u32(0..1000) < weather.loss_per_mille {
+                let swallowed =
+                    is_cut.load(Ordering::Relaxed) || to != node && silent.load(Ordering::Relaxed);
+                if swallowed || random.u32(0..1000) < weather.loss_per_mille {
                     count.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
@@ -61,7 +70,12 @@ impl Relay {
                 });
             }
         });
-        Self { address, cut, lost, task }
+        Self { address, cut, one_way, lost, task }
+    }
+
+    /// Brings nothing back from now on: as if who dials had given the address of another.
+    pub(crate) fn one_way(&self) {
+        self.one_way.store(true, Ordering::Relaxed);
     }
 
     /// Carries nothing from now on, or again.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use fabric_quic::{CallFailure, Refusal, SendError, StreamError};
+use fabric_quic::{Builder, CallFailure, Messages, Refusal, SendError, StreamError};
 
-use crate::support::{ASK, Ca, FLOW, NEWS, NOBODY, ONE, PATIENCE, SILENCE, id, soon, until};
+use crate::support::{ASK, Ca, FLOW, NEWS, NOBODY, ONE, PATIENCE, SILENCE, config, id, soon, until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -34,7 +34,8 @@ async fn both_directions_and_all_channels_share_one_connection() {
     let ca = Ca::new();
     let (mut a, mut b) = (ca.node(1), ca.node(2));
     a.knows(&b);
-    (a.echo(), b.echo());
+    a.echo();
+    b.echo();
     a.endpoint.call(b.id(), &ASK, Bytes::from_static(b"there"), PATIENCE).await.unwrap();
     // b was never told where a is.
     let reply = b.endpoint.call(a.id(), &ASK, Bytes::from_static(b"and back"), PATIENCE).await.unwrap();
@@ -200,4 +201,26 @@ async fn a_closed_endpoint_says_so_to_all() {
     assert!(matches!(a.endpoint.send(b.id(), &NEWS, Bytes::new()), Err(SendError::Unreachable(_))));
     assert_eq!(soon("the inbox's end", a.news.recv()).await, None);
     assert!(soon("the inbox's end", b.one.recv()).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_channels_share_a_connection() {
+    let ca = Ca::new();
+    let loopback = "127.0.0.1:0".parse().unwrap();
+    let channels: Vec<Messages> = (1..=250).map(|number| Messages::new(number, "one of many")).collect();
+    let mut builder = Builder::new(ca.identity(id(2)), config());
+    let inboxes: Vec<_> = channels.iter().map(|channel| builder.messages(channel)).collect();
+    let (a, b) = (ca.node(1), builder.bind(loopback).unwrap());
+    a.endpoint.set_addresses(id(2), &[b.local_address()]).unwrap();
+    for number in 0..100u8 {
+        for channel in &channels {
+            a.endpoint.send(id(2), channel, vec![number; 100].into()).unwrap();
+        }
+    }
+    for mut inbox in inboxes {
+        for number in 0..100u8 {
+            assert_eq!(soon("a message", inbox.recv()).await.unwrap().bytes[..], [number; 100]);
+        }
+    }
+    assert_eq!(a.connections(), 1);
 }

@@ -136,7 +136,8 @@ async fn authorities_change_while_nodes_talk() {
     let (old, new) = (Ca::new(), Ca::new());
     let (mut a, mut b) = (old.node(1), old.node(2));
     a.knows(&b);
-    (a.echo(), b.echo());
+    a.echo();
+    b.echo();
     let open = |files: Files| Identity::open(&files).unwrap();
     let ask = async || a.endpoint.call(b.id(), &ASK, Bytes::new(), PATIENCE).await;
     ask().await.unwrap();
