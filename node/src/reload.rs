@@ -1,6 +1,6 @@
 //! A new configuration for a running node.
 //!
-//! The file that the node was started with is read again. What changed in pools that are served over TCP takes effect at
+//! The file that the node was started with is read again. What changed in routes, and in pools that are served over TCP, takes effect at
 //! once, and no request is lost: clients stay connected and go on with the new pools between two requests. Everything
 //! else waits for a restart, and is said to. A file with errors changes nothing.
 
@@ -94,6 +94,7 @@ impl Reloader {
             }
             files.applied = text;
             files.config.pools = config.pools;
+            files.config.routes = config.routes;
             log(&changes);
         }
         Ok(Report { applied: !dry_run, changes, problems: checked.problems })
@@ -109,6 +110,9 @@ impl Reloader {
             .map(name)
             .collect();
         let effect = |path: &str| {
+            if self.proxies.is_some() && path.starts_with("route.") {
+                return TakesEffect::Reload;
+            }
             let pool = path.strip_prefix("pool.").map(difference::first_key);
             match pool {
                 Some(pool) if self.proxies.is_some() && !fixed.contains(&pool.as_str()) => {

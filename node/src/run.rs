@@ -112,8 +112,8 @@ async fn serve(
         tasks.spawn(embedded.serve(draining.clone(), GRACE));
     }
     if let Some(proxies) = proxies {
-        for (pool, address) in proxies.listens() {
-            write!(ready, "pool {pool} {address}, ")?;
+        for (door, address) in proxies.listens() {
+            write!(ready, "{door} {address}, ")?;
         }
         registry.register(proxies.source());
         tasks.spawn_blocking(move || proxies.join());

@@ -95,6 +95,9 @@ pub struct Status {
     /// The pools.
     #[serde(default)]
     pub pools: Vec<PoolStatus>,
+    /// The routes over them.
+    #[serde(default)]
+    pub routes: Vec<RouteStatus>,
     /// memcached over kernel sockets, if it is served.
     #[serde(default)]
     pub embedded: Option<EmbeddedStatus>,
@@ -156,7 +159,7 @@ pub struct PortStatus {
 pub struct PoolStatus {
     /// Its name.
     pub name: String,
-    /// The address and port that clients send to.
+    /// The address and port that clients send to; empty if they come by routes alone.
     pub vip: String,
     /// Connections of clients now; 0 on the packet path.
     #[serde(default)]
@@ -169,6 +172,28 @@ pub struct PoolStatus {
     pub cache: CacheStatus,
     /// The keys asked for most, the hottest first.
     pub hot_keys: Vec<HotKey>,
+}
+
+/// A route over pools.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RouteStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub listen: String,
+    /// Connections of clients now.
+    pub connections: u64,
+    /// Where keys go, by prefix.
+    pub leads: Vec<LeadStatus>,
+}
+
+/// Where keys of a prefix go.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LeadStatus {
+    /// The prefix; empty for keys of none.
+    pub prefix: String,
+    /// The pool that has them.
+    pub pool: String,
 }
 
 /// A memcached server of a pool.

@@ -24,10 +24,11 @@ const TOO_LATE: &[u8] = b"CLIENT_ERROR flush_all delay beyond 30 days\r\n";
 
 impl Proxy {
     pub(super) fn ask_all(&mut self, asked: Asked<'_>, sink: &mut dyn Transmit) -> Taken {
-        let pool = usize::from(self.clients[asked.client].pool);
-        let caches = self.pools[pool].cache.is_some();
-        let flushes = asked.request.verb == Verb::FlushAll && caches;
+        let pools = self.pools_of(asked.client);
+        let caches = |pool: &u16| self.pools[usize::from(*pool)].cache.is_some();
+        let flushes = asked.request.verb == Verb::FlushAll && pools.iter().any(caches);
         if flushes && asked.request.exptime > MAX_FLUSH_DELAY_S {
+            let pool = usize::from(self.clients[asked.client].pool);
             self.pools[pool].counters.refused_invalid += 1;
             let place = self.clients[asked.client].ask();
             let mut reply = Vec::new();
@@ -45,37 +46,39 @@ impl Proxy {
             None => reply.extend_from_slice(b"OK\r\n"),
         }
         let quiet = Quiet::of(&asked.request);
-        let (mut in_flight, failure) = (Vec::new(), self.lanes_to_all(&asked, pool));
-        let (lanes, mut failure) = failure;
+        let (lanes, mut failure) = self.lanes_to_all(&asked);
+        let mut in_flight = Vec::with_capacity(lanes.len());
         for lane in lanes {
-            match self.begin_flush(pool, flushes) {
+            match self.begin_flush(lane, flushes) {
                 Ok(writes) => in_flight.push((lane, writes)),
                 Err(full) => failure = Some(full),
             }
         }
         if flushes && asked.request.exptime > 0 {
             let acts = self.now + Duration::from_secs(asked.request.exptime.unsigned_abs());
-            self.pools[pool].shared.coherence().close_for_flush(acts - FLUSH_MARGIN, acts + FLUSH_MARGIN);
+            for pool in pools {
+                let coherence = self.pools[usize::from(pool)].shared.coherence();
+                coherence.close_for_flush(acts - FLUSH_MARGIN, acts + FLUSH_MARGIN);
+            }
         }
-        self.post_parts(&asked, pool, in_flight, failure, Merge::Done { reply, quiet }, sink);
+        self.post_parts(&asked, in_flight, failure, Merge::Done { reply, quiet }, sink);
         Taken::Yes
     }
 
     /// A connection to each living server, and why there are not more.
-    pub(super) fn lanes_to_all(
-        &mut self,
-        asked: &Asked<'_>,
-        pool: usize,
-    ) -> (Vec<BackendId>, Option<Failure>) {
-        let lane = self.clients[asked.client].lane;
+    pub(super) fn lanes_to_all(&mut self, asked: &Asked<'_>) -> (Vec<BackendId>, Option<Failure>) {
         let (mut lanes, mut failure) = (Vec::new(), None);
-        for server in 0..self.pools[pool].servers.len() {
-            if !self.pools[pool].shared.members().is_alive(server) {
-                continue;
-            }
-            match self.lane(pool, MemberIndex(server as u16), asked.protocol(), lane) {
-                Ok(backend) => lanes.push(backend),
-                Err(unreachable) => failure = Some(unreachable),
+        for pool in self.pools_of(asked.client) {
+            let home = self.home_in(pool, self.clients[asked.client].lane);
+            let pool = home.index();
+            for server in 0..self.pools[pool].servers.len() {
+                if !self.pools[pool].shared.members().is_alive(server) {
+                    continue;
+                }
+                match self.lane(home, MemberIndex(server as u16), asked.protocol()) {
+                    Ok(backend) => lanes.push(backend),
+                    Err(unreachable) => failure = Some(unreachable),
+                }
             }
         }
         (lanes, failure)
@@ -85,7 +88,6 @@ impl Proxy {
     pub(super) fn post_parts(
         &mut self,
         asked: &Asked<'_>,
-        pool: usize,
         parts: Vec<(BackendId, Option<Writes>)>,
         failure: Option<Failure>,
         merge: Merge,
@@ -97,6 +99,7 @@ impl Proxy {
         }
         if failure.is_some() {
             self.commons.tracer.failed(asked.client, place, Outcome::Unavailable);
+            let pool = usize::from(self.clients[asked.client].pool);
             self.pools[pool].view.requests.count(asked.request.verb, Outcome::Unavailable);
         }
         let failed = |failure: Failure| match asked.tag() {
@@ -121,11 +124,12 @@ impl Proxy {
     }
 
     /// Counts a write to every key, before it is forwarded to one of the servers.
-    fn begin_flush(&mut self, pool: usize, flushes: bool) -> Result<Option<Writes>, Failure> {
-        if !flushes {
+    fn begin_flush(&mut self, to: BackendId, flushes: bool) -> Result<Option<Writes>, Failure> {
+        let Some(backend) = self.backends.get(to).filter(|_| flushes) else { return Ok(None) };
+        let part = &mut self.pools[usize::from(backend.server.pool)];
+        if part.cache.is_none() {
             return Ok(None);
         }
-        let part = &mut self.pools[pool];
         let id = part.shared.write_id(self.thread, self.writes);
         if part.shared.coherence().begin_write_all(Some(id), self.now).is_err() {
             part.counters.refused_writes_in_flight_full += 1;

@@ -11,6 +11,7 @@ use super::client::{ClientId, MAX_PARTS, Transmit};
 use super::in_flight::{InFlight, Owner, Place, Tag};
 use super::pool::CacheLimits;
 use super::request::Asked;
+use super::route::Home;
 use super::{Outcome, PoolPart, Proxy};
 use crate::coherence::Stamp;
 use crate::hot::{Attempts, Hit, HotTable, Hottest, Inserted, Item, ItemPlace, Sketch, expiry};
@@ -53,6 +54,7 @@ pub(super) struct Fill {
 /// A key that is worth asking for.
 #[derive(Debug)]
 pub(super) struct Wanted {
+    home: Home,
     key: KeyBytes,
     hash: u64,
 }
@@ -60,6 +62,8 @@ pub(super) struct Wanted {
 /// Values that are passed on together, straight from the hot table.
 #[derive(Debug, Default)]
 pub(super) struct Items {
+    /// Whose they are.
+    pool: u16,
     places: ArrayVec<ItemPlace, MAX_ITEMS>,
     bytes: usize,
 }
@@ -69,6 +73,11 @@ const MAX_ITEMS: usize = MAX_PARTS - 1;
 const MUCH: usize = 1 << 20;
 
 impl Items {
+    /// They are to be passed on before there are some of this pool.
+    pub(super) fn are_of_another(&self, home: Home) -> bool {
+        self.pool != home.pool && !self.places.is_empty()
+    }
+
     /// They are to be passed on before there are more.
     pub(super) fn is_full(&self) -> bool {
         self.places.is_full() || self.bytes >= MUCH
@@ -131,6 +140,7 @@ impl PoolPart {
     fn hit(
         &mut self,
         now: Nanos,
+        home: Home,
         verb: Verb,
         key: &[u8],
         hash: u64,
@@ -143,7 +153,7 @@ impl PoolPart {
             return None;
         }
         if now + cache.limits.lease / 2 >= hit.expires() && hit.refresh_not_before() <= now {
-            want(wanted, key, hash);
+            want(wanted, home, key, hash);
         }
         self.counters.hits += 1;
         self.view.requests.count(verb, Outcome::Cached);
@@ -152,20 +162,25 @@ impl PoolPart {
 }
 
 impl Proxy {
-    /// Answers `asked`, which names one key, if its value is there and current.
-    pub(super) fn answer_cached(&mut self, asked: &Asked<'_>, key: &[u8], sink: &mut dyn Transmit) -> Looked {
-        let client = &mut self.clients[asked.client];
-        let (pool, lane) = (usize::from(client.pool), client.lane);
+    /// Answers `asked`, which names one key of `pool`, if its value is there and current.
+    pub(super) fn answer_cached(
+        &mut self,
+        asked: &Asked<'_>,
+        home: Home,
+        key: &[u8],
+        sink: &mut dyn Transmit,
+    ) -> Looked {
+        let pool = home.index();
         if self.pools[pool].cache.is_none() {
             return Looked::NotCacheable;
         }
         let Some(form) = form(asked) else { return Looked::NotCacheable };
         let hash = self.pools[pool].shared.hash(key);
         let mut wanted = Vec::new();
-        if !self.pass_hit(asked.client, None, asked.request.verb, key, hash, form, &mut wanted, sink) {
+        if !self.pass_hit(asked.client, None, home, asked.request.verb, key, hash, form, &mut wanted, sink) {
             return Looked::Missed(hash);
         }
-        self.fill_wanted(pool, lane, &mut wanted);
+        self.fill_wanted(&mut wanted);
         Looked::Answered
     }
 
@@ -176,6 +191,7 @@ impl Proxy {
         &mut self,
         id: ClientId,
         place: Option<Place>,
+        home: Home,
         verb: Verb,
         key: &[u8],
         hash: u64,
@@ -184,8 +200,8 @@ impl Proxy {
         sink: &mut dyn Transmit,
     ) -> bool {
         let client = &mut self.clients[id];
-        let part = &mut self.pools[usize::from(client.pool)];
-        let Some((hit, _, scratch)) = part.hit(self.now, verb, key, hash, wanted) else { return false };
+        let part = &mut self.pools[home.index()];
+        let Some((hit, _, scratch)) = part.hit(self.now, home, verb, key, hash, wanted) else { return false };
         let done = !matches!(form, Form::Item { .. });
         let place = place.unwrap_or_else(|| client.ask());
         self.commons.tracer.hits(id, place, 1);
@@ -198,16 +214,18 @@ impl Proxy {
     /// [`pass_hit`](Self::pass_hit).
     pub(super) fn note_hit(
         &mut self,
-        pool: usize,
+        home: Home,
         verb: Verb,
         key: &[u8],
         hash: u64,
         items: &mut Items,
         wanted: &mut Vec<Wanted>,
     ) -> bool {
-        let Some((hit, place, _)) = self.pools[pool].hit(self.now, verb, key, hash, wanted) else {
+        let part = &mut self.pools[home.index()];
+        let Some((hit, place, _)) = part.hit(self.now, home, verb, key, hash, wanted) else {
             return false;
         };
+        items.pool = home.pool;
         items.bytes += hit.get_entry().len();
         items.places.push(place);
         true
@@ -223,7 +241,7 @@ impl Proxy {
         sink: &mut dyn Transmit,
     ) {
         let client = &mut self.clients[id];
-        let cache = &self.pools[usize::from(client.pool)].cache;
+        let cache = &self.pools[usize::from(items.pool)].cache;
         self.commons.tracer.hits(id, place, items.places.len());
         let values = items.places.iter().filter_map(|place| Some(cache.as_ref()?.table.item(*place)));
         let parts: ArrayVec<&[u8], MAX_PARTS> = values.chain(end).collect();
@@ -232,22 +250,22 @@ impl Proxy {
     }
 
     /// Counts a get that a server answers. Notes its key as `wanted` if it is hot now.
-    pub(super) fn observe(&mut self, pool: usize, key: &[u8], hash: u64, wanted: &mut Vec<Wanted>) {
-        let Some(cache) = &mut self.pools[pool].cache else { return };
+    pub(super) fn observe(&mut self, home: Home, key: &[u8], hash: u64, wanted: &mut Vec<Wanted>) {
+        let Some(cache) = &mut self.pools[home.index()].cache else { return };
         if cache.sketch.observe(hash, 1) >= cache.limits.hot_threshold {
-            want(wanted, key, hash);
+            want(wanted, home, key, hash);
         }
     }
 
     /// Asks the servers of these keys for their values, with all that it takes to answer for them.
-    pub(super) fn fill_wanted(&mut self, pool: usize, lane: u8, wanted: &mut Vec<Wanted>) {
-        for Wanted { key, hash } in wanted.drain(..) {
-            self.fill(pool, lane, key, hash);
+    pub(super) fn fill_wanted(&mut self, wanted: &mut Vec<Wanted>) {
+        for Wanted { home, key, hash } in wanted.drain(..) {
+            self.fill(home, key, hash);
         }
     }
 
-    fn fill(&mut self, pool: usize, lane: u8, key: KeyBytes, hash: u64) {
-        let now = self.now;
+    fn fill(&mut self, home: Home, key: KeyBytes, hash: u64) {
+        let (now, pool) = (self.now, home.index());
         let part = &mut self.pools[pool];
         let Some(cache) = &mut part.cache else { return };
         if !cache.attempts.allowed(hash, now) {
@@ -260,7 +278,7 @@ impl Proxy {
         cache.attempts.note(hash, until);
         cache.table.note_refresh(hash, &key, until);
         let server = part.ring.locate(&key);
-        let Ok(backend) = self.lane(pool, server, Protocol::Text, lane) else { return };
+        let Ok(backend) = self.lane(home, server, Protocol::Text) else { return };
         let Some(to) = self.backends.get_mut(backend) else { return };
         render::meta_get(to.outgoing.tail(), &key);
         to.fills.push_back(Fill { key, hash, stamp, sent: now, reply: self.commons.spares.take() });
@@ -327,11 +345,11 @@ impl Proxy {
     }
 }
 
-fn want(wanted: &mut Vec<Wanted>, key: &[u8], hash: u64) {
+fn want(wanted: &mut Vec<Wanted>, home: Home, key: &[u8], hash: u64) {
     if wanted.len() < MAX_WANTED
         && let Ok(key) = KeyBytes::try_from(key)
     {
-        wanted.push(Wanted { key, hash });
+        wanted.push(Wanted { home, key, hash });
     }
 }
 

@@ -83,8 +83,11 @@ pub(super) enum Flow {
 
 #[derive(Debug)]
 pub(super) struct Client {
+    /// Its pool; with a route the one that keys of no prefix go to, which counts what it does as a client.
     pub(super) pool: u16,
-    /// Which of each server's connections it uses.
+    /// The route that it came in by.
+    pub(super) route: Option<u16>,
+    /// Which of each server's connections it uses; with a route that many, counted round.
     pub(super) lane: u8,
     pub(super) protocol: Option<Protocol>,
     pub(super) reading: Reading,
@@ -139,9 +142,10 @@ pub(super) struct Commons {
 }
 
 impl Client {
-    pub(super) fn new(pool: u16, lane: u8, now: Nanos) -> Self {
+    pub(super) fn new(pool: u16, route: Option<u16>, lane: u8, now: Nanos) -> Self {
         Self {
             pool,
+            route,
             lane,
             protocol: None,
             reading: Reading::Requests,

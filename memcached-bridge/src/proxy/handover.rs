@@ -9,15 +9,16 @@ use std::sync::Arc;
 use fabric::time::Nanos;
 
 use super::client::{ClientId, Reading, Transmit};
+use super::door::DoorId;
 use super::limits::TokenBucket;
-use super::{Action, Proxy};
+use super::{Action, PoolPart, Proxy};
 use crate::protocol::Protocol;
 use crate::session::binary::SaslState;
 
 /// A client between two proxies.
 #[derive(Debug)]
 pub struct Handover {
-    pool: u16,
+    door: DoorId,
     protocol: Option<Protocol>,
     /// What it has sent and nobody has read.
     input: Vec<u8>,
@@ -27,9 +28,9 @@ pub struct Handover {
 }
 
 impl Handover {
-    /// The index of the pool that it was a client of.
-    pub fn pool(&self) -> u16 {
-        self.pool
+    /// Where it came in.
+    pub fn door(&self) -> DoorId {
+        self.door
     }
 }
 
@@ -48,23 +49,24 @@ impl Proxy {
         let client = self.clients.get_mut(id).filter(|client| client.may_leave())?;
         let input = std::mem::take(&mut client.input);
         let sasl = std::mem::take(&mut client.sasl);
-        let (pool, protocol, bucket) = (client.pool, client.protocol, client.bucket.take());
-        let handover = Handover { pool, protocol, input, sasl, bucket };
+        let door = client.route.map_or(DoorId::Pool(client.pool), DoorId::Route);
+        let (protocol, bucket) = (client.protocol, client.bucket.take());
+        let handover = Handover { door, protocol, input, sasl, bucket };
         self.commons.tracer.forget(id);
         self.remove_client(id);
         Some(handover)
     }
 
-    /// Takes a client over, for the pool at index `pool`.
+    /// Takes a client over, as if it had come in at `door`.
     pub fn take_over(
         &mut self,
-        pool: u16,
+        door: impl Into<DoorId>,
         handover: Handover,
         now: Nanos,
         sink: &mut dyn Transmit,
     ) -> ClientId {
-        let id = self.client_opened(pool, now);
-        self.pools[usize::from(pool)].adopt_ring();
+        let id = self.client_opened(door, now);
+        self.pools.iter_mut().for_each(PoolPart::adopt_ring);
         let client = &mut self.clients[id];
         client.protocol = handover.protocol;
         client.input = handover.input;

@@ -188,8 +188,7 @@ impl Proxy {
         let stalled = |client: &Client| {
             let owes = client.reading != Reading::Requests || !client.input.is_empty();
             let waits_for_it = !client.unsent().is_empty() || owes && client.wait == Wait::No;
-            let limits = &self.pools[usize::from(client.pool)].shared.pool().limits;
-            waits_for_it && client.progress.age(now) >= limits.stall
+            waits_for_it && client.progress.age(now) >= self.door_of(client).limits.stall
         };
         let stalled: Vec<ClientId> =
             self.clients.iter().filter(|(_, client)| stalled(client)).map(|(id, _)| id).collect();

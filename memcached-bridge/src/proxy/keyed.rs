@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::in_flight::{InFlight, Owner, Writes};
 use super::quiet::{self, Quiet};
 use super::request::{Asked, Taken};
+use super::route::Home;
 use super::{MAX_ON_THE_WAY, Proxy};
 use crate::hashing::MemberIndex;
 use crate::protocol::binary::HEADER_LEN;
@@ -15,15 +16,15 @@ use crate::protocol::{Class, Dialect, Protocol, Request, Verb};
 
 impl Proxy {
     pub(super) fn ask_one(&mut self, asked: Asked<'_>, sink: &mut dyn Transmit) -> Taken {
-        let client = &self.clients[asked.client];
-        let (pool, lane) = (usize::from(client.pool), client.lane);
         let Some(key) = asked.request.key() else { return Taken::Yes };
-        let looked = self.answer_cached(&asked, &key, sink);
+        let home = self.home_of(&self.clients[asked.client], &key);
+        let pool = home.index();
+        let looked = self.answer_cached(&asked, home, &key, sink);
         if looked == Looked::Answered {
             return Taken::Yes;
         }
         let server = self.pools[pool].ring.locate(&key);
-        let backend = match self.lane(pool, server, asked.protocol(), lane) {
+        let backend = match self.lane(home, server, asked.protocol()) {
             Ok(backend) => backend,
             Err(failure) => return self.refuse_now(&asked, failure, sink),
         };
@@ -39,8 +40,8 @@ impl Proxy {
         self.post_request(backend, &asked, owner, writes);
         if let Looked::Missed(hash) = looked {
             let mut wanted = Vec::new();
-            self.observe(pool, &key, hash, &mut wanted);
-            self.fill_wanted(pool, lane, &mut wanted);
+            self.observe(home, &key, hash, &mut wanted);
+            self.fill_wanted(&mut wanted);
         }
         Taken::Yes
     }
@@ -99,14 +100,14 @@ impl Proxy {
         }
     }
 
-    /// The connection of `lane` to a server. Begins one if there is none.
+    /// The connection to a server. Begins one if there is none.
     pub(super) fn lane(
         &mut self,
-        pool: usize,
+        Home { pool, lane }: Home,
         server: MemberIndex,
         protocol: Protocol,
-        lane: u8,
     ) -> Result<BackendId, Failure> {
+        let pool = usize::from(pool);
         let seen = &mut self.pools[pool].servers[usize::from(server.0)];
         if let Some(backend) = *seen.lane(protocol, lane) {
             return Ok(backend);

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::gather::HalfItem;
 use super::in_flight::{InFlight, Owner, Place};
 use super::quiet::Quiet;
+use super::route::Home;
 use super::{Action, Proxy};
 use crate::hashing::MemberIndex;
 use crate::protocol::Protocol;
@@ -127,17 +128,17 @@ impl Proxy {
     /// Moves a request to another connection of its lane.
     fn ask_again(&mut self, from: &Backend, entry: &InFlight, begins: u64) -> bool {
         let Role::Shared { lane } = from.role else { return false };
-        let pool = usize::from(from.server.pool);
+        let home = Home { pool: from.server.pool, lane };
         if matches!(entry.owner, Owner::Fill | Owner::Nobody) {
             return false;
         }
         let Some(bytes) = from.outgoing.range(begins, entry.end) else { return false };
-        let Ok(to) = self.lane(pool, MemberIndex(from.server.server), from.protocol, lane) else {
+        let Ok(to) = self.lane(home, MemberIndex(from.server.server), from.protocol) else {
             return false;
         };
         let Some(backend) = self.backends.get_mut(to) else { return false };
         backend.outgoing.tail().extend_from_slice(bytes);
-        self.pools[pool].counters.requests_repeated += 1;
+        self.pools[home.index()].counters.requests_repeated += 1;
         self.post(to, InFlight { repeats: entry.repeats + 1, sent: self.now, ..*entry });
         true
     }

@@ -75,6 +75,7 @@ mod buffer;
 mod cache;
 mod client;
 mod counters;
+mod door;
 mod failure;
 mod gather;
 pub mod handover;
@@ -88,6 +89,7 @@ pub mod pool;
 mod quiet;
 mod request;
 mod retrieval;
+pub mod route;
 mod sasl;
 mod server;
 mod stats;
@@ -113,12 +115,15 @@ use cache::Cache;
 use client::{Client, Commons};
 use gather::Gathers;
 use retrieval::Lines;
+use route::RoutePart;
 use server::Server;
 
 pub use backend::{BackendId, ServerId};
 pub use client::{ClientId, MAX_PARTS, Transmit};
 pub use counters::{LATENCY_BUCKETS_US, Latency, Outcome, ProxyCounters, RequestCounts};
+pub use door::DoorId;
 pub use pool::{Pool, SharedPool, ThreadView};
+pub use route::SharedRoute;
 
 /// Requests of a client that may wait for their replies.
 pub const MAX_PIPELINE: usize = 1024;
@@ -136,6 +141,8 @@ pub const MAX_HELD_REPLIES: usize = 256 << 20;
 pub const MAX_HOLD_UP: Duration = Duration::from_secs(1);
 /// How long a client may leave its replies, or a request that it has begun to send, where they are, unless told.
 pub const MAX_STALL: Duration = Duration::from_secs(60);
+/// Connections of a thread to a server of a pool, at most.
+pub const MAX_LANES: u8 = 64;
 /// Bytes that are read from a client at a time.
 const READ_BYTES: usize = 16 << 10;
 /// The same while a large value comes.
@@ -176,6 +183,7 @@ pub struct Proxy {
     thread: u16,
     now: Nanos,
     pools: Vec<PoolPart>,
+    routes: Vec<RoutePart>,
     clients: SlotMap<ClientId, Client>,
     backends: SlotMap<BackendId, Backend>,
     /// Requests in flight on all of them.
@@ -255,6 +263,7 @@ impl Proxy {
             thread,
             now: Nanos(0),
             pools: pools.into_iter().map(|pool| PoolPart::new(pool, thread)).collect(),
+            routes: Vec::new(),
             clients: SlotMap::with_key(),
             backends: SlotMap::with_key(),
             in_flight: 0,
@@ -268,14 +277,20 @@ impl Proxy {
         }
     }
 
-    /// A client of the pool at index `pool` has connected.
-    pub fn client_opened(&mut self, pool: u16, now: Nanos) -> ClientId {
+    /// A client has connected at `door`: a pool's index, or a route.
+    pub fn client_opened(&mut self, door: impl Into<DoorId>, now: Nanos) -> ClientId {
         self.now = now;
+        let (pool, route) = match door.into() {
+            DoorId::Pool(pool) => (pool, None),
+            DoorId::Route(route) => (self.routes[usize::from(route)].shared.default_pool(), Some(route)),
+        };
         let part = &mut self.pools[usize::from(pool)];
         part.counters.clients_opened += 1;
-        let lane = (part.clients % u32::from(part.shared.pool().lanes)) as u8;
+        // A route's other pools may have more connections, or fewer.
+        let lanes = if route.is_some() { MAX_LANES } else { part.shared.pool().lanes };
+        let lane = (part.clients % u32::from(lanes)) as u8;
         part.clients = part.clients.wrapping_add(1);
-        self.clients.insert(Client::new(pool, lane, now))
+        self.clients.insert(Client::new(pool, route, lane, now))
     }
 
     /// How many bytes to read from the client at most; 0 if none before [`Action::ReadClient`].
@@ -298,7 +313,10 @@ impl Proxy {
         client.received(bytes.len(), now);
         let part = &mut self.pools[usize::from(client.pool)];
         part.counters.bytes_from_clients += bytes.len() as u64;
-        part.adopt_ring();
+        match client.route {
+            None => part.adopt_ring(),
+            Some(route) => self.routes[usize::from(route)].adopt_rings(&mut self.pools),
+        }
         if client.input.is_empty() {
             let done = self.read_requests(id, bytes, sink);
             self.keep_input(id, &bytes[done..]);

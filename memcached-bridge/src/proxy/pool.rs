@@ -8,7 +8,8 @@ use fabric::counters::Published;
 use fabric::time::Nanos;
 
 use super::counters::{ProxyCounters, RequestCounts};
-use super::limits::{ClientLimits, TokenBucket};
+use super::door::Door;
+use super::limits::ClientLimits;
 use crate::coherence::{Coherence, CoherenceLimits, Tracking, WriteId};
 use crate::hashing::{Distribution, KeyHash, Member, Ring, RingError};
 use crate::hot::KeyHasher;
@@ -93,7 +94,7 @@ pub struct SharedPool {
     tracking: Tracking,
     members: Arc<Members>,
     threads: Vec<ThreadView>,
-    bucket: Option<TokenBucket>,
+    door: Door,
 }
 
 /// What one thread shows of a pool.
@@ -155,7 +156,7 @@ impl SharedPool {
             members: Members::new(&pool)?,
             tracking,
             threads: (0..threads).map(view).collect(),
-            bucket: pool.limits.rate.map(TokenBucket::new),
+            door: Door::new(pool.limits, pool.credentials.clone()),
             pool,
         }))
     }
@@ -180,9 +181,9 @@ impl SharedPool {
         &self.threads
     }
 
-    /// What limits the requests of all clients.
-    pub(super) fn bucket(&self) -> Option<&TokenBucket> {
-        self.bucket.as_ref()
+    /// What the pool's own clients pass.
+    pub(super) fn door(&self) -> &Door {
+        &self.door
     }
 
     #[inline]

@@ -120,12 +120,15 @@ impl Proxy {
         if rest.len() < client.awaited {
             return 0;
         }
-        let shared = &self.pools[usize::from(client.pool)].shared;
-        let protocol = *client.protocol.get_or_insert_with(|| match shared.pool().credentials {
+        let door = match client.route {
+            None => self.pools[usize::from(client.pool)].shared.door(),
+            Some(route) => self.routes[usize::from(route)].shared.door(),
+        };
+        let protocol = *client.protocol.get_or_insert_with(|| match door.credentials {
             Some(_) => Protocol::Binary,
             None => Protocol::detect(rest[0]),
         });
-        if shared.pool().credentials.is_some()
+        if door.credentials.is_some()
             && let Checked::Done(done) = self.check_authentication(id, rest, sink)
         {
             return done;

@@ -1,5 +1,6 @@
 //! `get`, `gets`, `gat`, `gats`: what the node has, and one line to each server for the rest.
 
+use super::Proxy;
 use super::backend::BackendId;
 use super::cache::{Form, Items, Wanted};
 use super::client::{ClientId, Transmit};
@@ -7,7 +8,7 @@ use super::failure::Failure;
 use super::gather::{Merge, PartId};
 use super::in_flight::{InFlight, Owner, Place, Writes};
 use super::request::{Asked, Taken};
-use super::{Proxy, server::Server};
+use super::route::Home;
 use crate::protocol::delimit::Shape;
 use crate::protocol::{Class, Request, Verb, render};
 
@@ -24,6 +25,7 @@ pub(super) struct Lines {
 /// The line of one server.
 #[derive(Debug)]
 struct Line {
+    pool: u16,
     server: u16,
     backend: BackendId,
     keys: u32,
@@ -35,12 +37,11 @@ impl Proxy {
         match (keys.next(), keys.next()) {
             (Some(_), None) => self.ask_one(asked, sink),
             (Some(first), Some(_)) => {
-                let client = &self.clients[asked.client];
-                let (pool, lane) = (usize::from(client.pool), client.lane);
-                let server = self.pools[pool].ring.locate(&first);
-                match self.lane(pool, server, asked.protocol(), lane) {
+                let home = self.home_of(&self.clients[asked.client], &first);
+                let server = self.pools[home.index()].ring.locate(&first);
+                match self.lane(home, server, asked.protocol()) {
                     Ok(backend) if !self.has_room(backend, asked.client) => Taken::NotYet,
-                    _ => self.retrieve_many(asked, pool, lane, sink),
+                    _ => self.retrieve_many(asked, sink),
                 }
             }
             // `gat` without a key.
@@ -52,30 +53,41 @@ impl Proxy {
         }
     }
 
-    fn retrieve_many(&mut self, asked: Asked<'_>, pool: usize, lane: u8, sink: &mut dyn Transmit) -> Taken {
+    fn retrieve_many(&mut self, asked: Asked<'_>, sink: &mut dyn Transmit) -> Taken {
         let request = &asked.request;
-        let place = self.clients[asked.client].ask();
+        let client = &mut self.clients[asked.client];
+        let place = client.ask();
+        let (route, default) = (client.route, Home { pool: client.pool, lane: client.lane });
         let writes = request.class() == Class::Write;
         // Each line's writes are numbered in a row.
-        let numbered = writes && self.pools[pool].cache.is_some();
+        let numbered = writes && (route.is_some() || self.pools[default.index()].cache.is_some());
         let stride = if numbered { request.keys().count() as u64 } else { 0 };
         let (mut items, with_cas) = (Items::default(), request.verb == Verb::Gets);
         let mut to = std::mem::take(&mut self.lines);
         to.stride = stride;
         for key in request.keys() {
+            let home = match route {
+                None => default,
+                Some(_) => self.home_of(&self.clients[asked.client], &key),
+            };
+            let pool = home.index();
             let hash = match self.pools[pool].cache {
                 Some(_) => Some(self.pools[pool].shared.hash(&key)),
                 None => None,
             };
             if let Some(hash) = hash.filter(|_| !writes) {
+                if items.are_of_another(home) {
+                    self.pass_items(asked.client, place, &mut items, None, sink);
+                }
                 let (id, verb, wanted) = (asked.client, request.verb, &mut to.wanted);
                 // A client with too much to take waits for servers, which wait for it in turn.
                 let hit = !self.clients[id].is_full()
                     && match with_cas {
-                        false => self.note_hit(pool, verb, &key, hash, &mut items, wanted),
+                        false => self.note_hit(home, verb, &key, hash, &mut items, wanted),
                         true => self.pass_hit(
                             id,
                             Some(place),
+                            home,
                             verb,
                             &key,
                             hash,
@@ -90,9 +102,9 @@ impl Proxy {
                 if hit {
                     continue;
                 }
-                self.observe(pool, &key, hash, &mut to.wanted);
+                self.observe(home, &key, hash, &mut to.wanted);
             }
-            let line = match self.line_for(pool, lane, &key, request, &mut to.lines) {
+            let line = match self.line_for(home, &key, request, &mut to.lines) {
                 Ok(line) => line,
                 Err(unreachable) => {
                     to.failure = Some(unreachable);
@@ -114,16 +126,16 @@ impl Proxy {
             }
         }
         for line in &to.lines {
-            Self::server_of(&mut self.pools[pool].servers, line).part = None;
+            self.pools[usize::from(line.pool)].servers[usize::from(line.server)].part = None;
             if let Some(backend) = self.backends.get_mut(line.backend) {
                 backend.outgoing.tail().extend_from_slice(b"\r\n");
             }
         }
         let end = (to.lines.is_empty() && to.failure.is_none()).then_some(&b"END\r\n"[..]);
         self.pass_items(asked.client, place, &mut items, end, sink);
-        self.post_lines(&asked, pool, place, &to, sink);
+        self.post_lines(&asked, place, &to, sink);
         self.writes += stride * to.lines.len() as u64;
-        self.fill_wanted(pool, lane, &mut to.wanted);
+        self.fill_wanted(&mut to.wanted);
         to.lines.clear();
         self.lines = Lines { failure: None, ..to };
         Taken::Yes
@@ -132,19 +144,19 @@ impl Proxy {
     /// The line of the server of `key`, begun if it is not there.
     fn line_for(
         &mut self,
-        pool: usize,
-        lane: u8,
+        home: Home,
         key: &[u8],
         request: &Request<'_>,
         lines: &mut Vec<Line>,
     ) -> Result<usize, Failure> {
+        let pool = home.index();
         let server = self.pools[pool].ring.locate(key);
         if let Some(line) = self.pools[pool].servers[usize::from(server.0)].part {
             return Ok(usize::from(line));
         }
-        let backend = self.lane(pool, server, crate::protocol::Protocol::Text, lane)?;
+        let backend = self.lane(home, server, crate::protocol::Protocol::Text)?;
         self.pools[pool].servers[usize::from(server.0)].part = Some(lines.len() as u16);
-        lines.push(Line { server: server.0, backend, keys: 0 });
+        lines.push(Line { pool: home.pool, server: server.0, backend, keys: 0 });
         if let Some(backend) = self.backends.get_mut(backend) {
             let out = backend.outgoing.tail();
             out.extend_from_slice(request.verb.name().as_bytes());
@@ -158,7 +170,6 @@ impl Proxy {
     fn post_lines(
         &mut self,
         asked: &Asked<'_>,
-        pool: usize,
         place: Place,
         &Lines { ref lines, stride, failure, .. }: &Lines,
         sink: &mut dyn Transmit,
@@ -180,7 +191,7 @@ impl Proxy {
             };
             let mut in_flight = InFlight::new(owner, asked.request.verb, shape, self.now);
             in_flight.repeatable = stride == 0 && asked.request.class() == Class::Read;
-            if stride > 0 {
+            if stride > 0 && self.pools[usize::from(line.pool)].cache.is_some() {
                 let first = self.writes + u64::from(part) * stride;
                 in_flight.writes = Some(Writes { first, count: line.keys, hash: None });
             }
@@ -188,12 +199,9 @@ impl Proxy {
         }
         if failure.is_some() {
             self.commons.tracer.failed(asked.client, place, super::Outcome::Unavailable);
+            let pool = usize::from(self.clients[asked.client].pool);
             self.pools[pool].view.requests.count(asked.request.verb, super::Outcome::Unavailable);
         }
-    }
-
-    fn server_of<'s>(servers: &'s mut [Server], line: &Line) -> &'s mut Server {
-        &mut servers[usize::from(line.server)]
     }
 }
 

@@ -25,9 +25,9 @@ impl Proxy {
         rest: &[u8],
         sink: &mut dyn Transmit,
     ) -> Checked {
+        let credentials = self.door_of(&self.clients[id]).credentials.clone();
+        let Some(credentials) = credentials.as_deref() else { return Checked::Pass };
         let client = &mut self.clients[id];
-        let shared = self.pools[usize::from(client.pool)].shared.clone();
-        let Some(credentials) = shared.pool().credentials.as_deref() else { return Checked::Pass };
         if rest[0] != MAGIC_REQUEST {
             return Checked::Pass;
         }

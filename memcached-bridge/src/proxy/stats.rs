@@ -15,11 +15,10 @@ const FIRST: [&[u8]; 6] = [b"pid", b"time", b"uptime", b"pointer_size", b"reserv
 
 impl Proxy {
     pub(super) fn ask_statistics(&mut self, asked: Asked<'_>, sink: &mut dyn Transmit) -> Taken {
-        let pool = usize::from(self.clients[asked.client].pool);
-        let (lanes, failure) = self.lanes_to_all(&asked, pool);
+        let (lanes, failure) = self.lanes_to_all(&asked);
         let listing = Listing::new(lanes.len(), asked.tag(), settings(&asked));
         let parts = lanes.into_iter().map(|lane| (lane, None)).collect();
-        self.post_parts(&asked, pool, parts, failure, Merge::Statistics(listing), sink);
+        self.post_parts(&asked, parts, failure, Merge::Statistics(listing), sink);
         Taken::Yes
     }
 }

@@ -26,9 +26,10 @@ impl Proxy {
             return 0;
         }
         client.awaited = 0;
-        let pool = usize::from(client.pool);
         let Some(key) = asked.request.key() else { return self.refuse_upload(&asked, len, None, sink) };
-        let server = ServerId { pool: pool as u16, server: self.pools[pool].ring.locate(&key).0 };
+        let home = self.home_of(&self.clients[asked.client], &key);
+        let pool = home.index();
+        let server = ServerId { pool: home.pool, server: self.pools[pool].ring.locate(&key).0 };
         let backend = match self.upload_connection(server, asked.protocol(), asked.client) {
             Ok(Some(backend)) => backend,
             Ok(None) => return 0,

@@ -176,6 +176,12 @@ function poolSection(pool, { old, grown }) {
   ];
 }
 
+function routeSection(route) {
+  const rows = route.leads.map(lead => [lead.prefix ? node("code", {}, lead.prefix) : "other keys", lead.pool]);
+  return [node("h2", {}, `Route ${route.name}`, node("span", { class: "soft" }, `${route.listen}, ${short(route.connections)} connections`)),
+    table("Prefixes", ["Prefix", "Pool"], rows)];
+}
+
 function portSection({ ports, stations }, { old, grown }) {
   if (!ports.length) return [];
   const rows = ports.map(port => {
@@ -224,6 +230,7 @@ function draw(status) {
   document.getElementById("main").replaceChildren(
     node("div", { class: "tiles" }, ...tiles),
     graph(status.pools.length > 0),
+    ...status.routes.flatMap(routeSection),
     ...status.pools.flatMap(pool => poolSection(pool, since)),
     ...embeddedSection(status, since),
     ...portSection(status, since),

@@ -1,13 +1,16 @@
 //! What only shows across sections.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use memcached_bridge::packet::REPLY_PACKET_BYTES;
 
 use super::buffers;
-use super::problem::Problems;
+use super::problem::{Problems, nearest};
 use super::read::Places;
-use super::types::{Config, Pool};
+use super::reader::Span;
+use super::routes::{DestinationPlaces, RoutePlaces};
+use super::types::{Config, Destination, Door, Pool, Route};
 
 /// A lease longer than this holds writes back for longer than clients wait.
 const LONG_LEASE: Duration = Duration::from_secs(5);
@@ -27,6 +30,10 @@ pub(super) fn check(config: &Config, places: &Places, problems: &mut Problems<'_
     for index in 0..config.pools.len() {
         let (earlier, rest) = config.pools.split_at(index);
         pool(config, &rest[0], earlier, places, problems);
+    }
+    for (index, places) in places.routes.iter().enumerate() {
+        let (earlier, rest) = config.routes.split_at(index);
+        route(config, &rest[0], earlier, places, problems);
     }
 }
 
@@ -106,6 +113,10 @@ fn pool(config: &Config, pool: &Pool, earlier: &[Pool], places: &Places, problem
         }
     }
     listens(config, pool, earlier, spans, problems);
+    if !spans.has_address && !config.routes.iter().any(|route| route.pools().any(|name| name == pool.name)) {
+        let remedy = "add `listen = \"127.0.0.1:11211\"` to serve it over TCP, `vip = \"10.0.0.100\"` for the packet path, or a [[route]] that leads to it";
+        problems.error(&spans.pool, format!("pool `{}` has no address for clients", pool.name), remedy);
+    }
     if let (Some(address), Some(vip), Some(place)) = (config.node.address, pool.vip, &spans.vip) {
         if address.addr() == vip {
             let remedy = "give the pool an address of its own";
@@ -133,6 +144,52 @@ fn pool(config: &Config, pool: &Pool, earlier: &[Pool], places: &Places, problem
     servers(pool, earlier, spans, problems);
 }
 
+fn route(
+    config: &Config,
+    route: &Route,
+    earlier: &[Route],
+    places: &RoutePlaces,
+    problems: &mut Problems<'_>,
+) {
+    if earlier.iter().any(|other| other.name == route.name) {
+        let message = format!("two routes are called `{}`", route.name);
+        problems.error(&places.name, message, "give each its own name");
+    }
+    let who = format!("route `{}`", route.name);
+    listens_alone(config, &who, route.door.listen, &places.listen, (&config.pools, earlier), problems);
+    destination(config, &route.default, &places.default, problems);
+    for (index, ((prefix, to), (span, places))) in route.prefixes.iter().zip(&places.prefixes).enumerate() {
+        if route.prefixes[..index].iter().any(|(other, _)| other == prefix) {
+            let message = format!("route `{}` has the prefix `{prefix}` twice", route.name);
+            problems.error(span, message, "remove one of them");
+        }
+        destination(config, to, places, problems);
+    }
+}
+
+fn destination(config: &Config, to: &Destination, places: &DestinationPlaces, problems: &mut Problems<'_>) {
+    leads_to(config, &to.pool, &places.pool, problems);
+}
+
+/// A route can lead to the pool.
+fn leads_to(config: &Config, name: &str, place: &Span, problems: &mut Problems<'_>) {
+    match config.pools.iter().find(|pool| pool.name == name) {
+        Some(pool) if pool.tcp.is_some() => {}
+        Some(_) => {
+            let message = format!("pool `{name}` is on the packet path alone: no route leads there");
+            problems.error(place, message, "give the pool a `listen`, and its servers an `address`");
+        }
+        None => {
+            let names: Vec<&str> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
+            let remedy = match nearest(name, &names) {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => format!("pools are: {}", names.join(", ")),
+            };
+            problems.error(place, format!("there is no pool `{name}`"), remedy);
+        }
+    }
+}
+
 /// Nobody else of the node listens where the pool does.
 fn listens(
     config: &Config,
@@ -141,14 +198,33 @@ fn listens(
     spans: &super::read::PoolPlaces,
     problems: &mut Problems<'_>,
 ) {
-    let (Some(tcp), Some(place)) = (&pool.tcp, &spans.listen) else { return };
-    let listen = tcp.listen;
+    let (Some(door), Some(place)) = (door_of(pool), &spans.listen) else { return };
+    let who = format!("pool `{}`", pool.name);
+    listens_alone(config, &who, door.listen, place, (earlier, &[]), problems);
+}
+
+fn door_of(pool: &Pool) -> Option<&Door> {
+    pool.tcp.as_ref()?.door.as_ref()
+}
+
+/// Nobody else listens where `who` does, neither of those before it nor another part of the node.
+fn listens_alone(
+    config: &Config,
+    who: &str,
+    listen: SocketAddr,
+    place: &Span,
+    (pools, routes): (&[Pool], &[Route]),
+    problems: &mut Problems<'_>,
+) {
     if listen.port() == 0 {
         return;
     }
-    let taken = |other: &&Pool| other.tcp.as_ref().is_some_and(|other| other.listen == listen);
-    let other = if let Some(other) = earlier.iter().find(taken) {
+    let pool = pools.iter().find(|other| door_of(other).is_some_and(|door| door.listen == listen));
+    let route = routes.iter().find(|other| other.door.listen == listen);
+    let other = if let Some(other) = pool {
         format!("pool `{}`", other.name)
+    } else if let Some(other) = route {
+        format!("route `{}`", other.name)
     } else if config.embedded.as_ref().is_some_and(|embedded| embedded.listen == listen) {
         "[embedded]".to_owned()
     } else if config.admin.listen == listen {
@@ -156,7 +232,7 @@ fn listens(
     } else {
         return;
     };
-    let message = format!("{other} and pool `{}` both listen on {listen}", pool.name);
+    let message = format!("{other} and {who} both listen on {listen}");
     problems.error(place, message, "give one of them another port");
 }
 

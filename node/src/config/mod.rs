@@ -9,7 +9,8 @@
 //! | `buffers` | how many packet buffers it needs |
 //! | `reader` | tables, key by key |
 //! | `read` | sections: from tables to valid values |
-//! | `security` | TLS, passwords and limits of clients |
+//! | `routes` | `[[route]]` |
+//! | `security` | doors: TLS, passwords and limits of clients |
 //! | `check` | what only shows across sections |
 //! | [`difference`] | what a new file changes |
 //! | [`problem`] | what is wrong, where, and what to do |
@@ -21,6 +22,7 @@ pub mod difference;
 pub mod problem;
 mod read;
 mod reader;
+mod routes;
 mod security;
 pub mod size;
 mod types;
@@ -36,8 +38,8 @@ use problem::Problems;
 pub use problem::{Problem, Severity};
 pub use size::ByteSize;
 pub use types::{
-    Admin, Config, Dataplane, Embedded, Node, Pool, PoolTcp, Port, Proxy, Server, ServerTls, Telemetry, Tls,
-    TracedKeys, default_threads, is_allowed, loopback,
+    Admin, Config, Dataplane, Destination, Door, Embedded, Node, Pool, PoolTcp, Port, Proxy, Route, Server,
+    ServerTls, Telemetry, Tls, TracedKeys, default_threads, is_allowed, loopback,
 };
 
 /// A file that was read: what it says, and what is wrong with it.

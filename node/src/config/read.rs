@@ -8,11 +8,13 @@ use fabric::io::HugePages;
 use fabric::worker::Idle;
 use ipnet::{IpNet, Ipv4Net};
 use memcached_bridge::hashing::{Distribution, KeyHash};
+use memcached_bridge::proxy::MAX_LANES;
 use memcached_bridge::store::MIN_MEMORY_BYTES;
 
 use super::buffers;
 use super::problem::Problems;
 use super::reader::{Located, Reader, Span};
+use super::routes::{self, RoutePlaces};
 use super::security;
 use super::size::ByteSize;
 use super::types::{
@@ -23,7 +25,7 @@ use super::types::{
 /// The largest item that can be allowed, in bytes: memcached's own bound.
 const MAX_ITEM_BYTES: u64 = 1 << 30;
 const NAME: &str = "a name of letters, digits, `.`, `_`, `:` and `-`";
-const NETWORKS: &str = "networks such as \"10.0.0.0/24\", or \"10.0.0.1/32\" for one address";
+pub(super) const NETWORKS: &str = "networks such as \"10.0.0.0/24\", or \"10.0.0.1/32\" for one address";
 const DEVICE: &str = "give a PCI address such as \"0000:03:00.0\"; a kernel interface such as eth1 is \
                       \"net_af_xdp0,iface=eth1\"";
 const DISTRIBUTIONS: [(&str, Distribution); 6] = [
@@ -44,6 +46,7 @@ pub(super) struct Places {
     pub(super) mtu: Option<Span>,
     pub(super) packet_buffers: Option<Span>,
     pub(super) pools: Vec<PoolPlaces>,
+    pub(super) routes: Vec<RoutePlaces>,
 }
 
 /// Where the parts of a pool stand.
@@ -52,6 +55,8 @@ pub(super) struct PoolPlaces {
     pub(super) name: Span,
     pub(super) vip: Option<Span>,
     pub(super) listen: Option<Span>,
+    /// Clients have an address for it, valid or not.
+    pub(super) has_address: bool,
     pub(super) servers: Vec<ServerPlaces>,
 }
 
@@ -71,6 +76,7 @@ pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
         mtu: None,
         packet_buffers: None,
         pools: Vec::new(),
+        routes: Vec::new(),
     };
     let node = root.table("node").map(node).unwrap_or_default();
     let admin = root.table("admin").map(|table| admin(table, &mut places)).unwrap_or_default();
@@ -85,12 +91,19 @@ pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
             places.pools.push(spans);
         }
     }
+    let mut routes = Vec::new();
+    for table in root.tables("route", "[[route]]") {
+        if let Some((route, spans)) = routes::route(table) {
+            routes.push(route);
+            places.routes.push(spans);
+        }
+    }
     if let Some(dataplane) = dataplane.as_mut().filter(|_| places.packet_buffers.is_none()) {
         dataplane.packet_buffers =
             buffers::needed(dataplane, pools.iter().filter(|pool| pool.vip.is_some()).count());
     }
     root.finish();
-    (Config { node, admin, embedded, dataplane, proxy, pools, telemetry }, places)
+    (Config { node, admin, embedded, dataplane, proxy, pools, routes, telemetry }, places)
 }
 
 /// A reader of `text`'s root table.
@@ -298,12 +311,9 @@ fn pool(mut table: Reader<'_, '_>, dataplane: Option<&Dataplane>) -> Option<(Poo
     let name = name(&mut table);
     let name = table.required("name", "\"web\"", name);
     let vip = table.parsed::<Ipv4Addr>("vip", "an IPv4 address such as \"10.0.0.100\"");
-    let tcp = pool_tcp(&mut table);
+    let (tcp, listen) = pool_tcp(&mut table);
     security::is_nowhere_open(&table, vip.as_ref(), tcp.as_ref());
-    if vip.is_none() && tcp.is_none() && !table.has("vip") && !table.has("listen") {
-        let remedy = "add `listen = \"127.0.0.1:11211\"` to serve it over TCP, or `vip = \"10.0.0.100\"` for the packet path";
-        table.error(&table.span.clone(), "[[pool]] has no address for clients", remedy);
-    }
+    let has_address = table.has("vip") || table.has("listen");
     let clients = table.parsed_list::<IpNet>("clients", NETWORKS);
     let clients = match vip {
         Some(_) => table.required("clients", "[\"10.0.0.0/24\"]", clients),
@@ -316,7 +326,7 @@ fn pool(mut table: Reader<'_, '_>, dataplane: Option<&Dataplane>) -> Option<(Poo
         name: String::new(),
         vip: vip.as_ref().map(|vip| vip.value),
         port: integer(&mut table, "port", 1..=65_535, 11_211) as u16,
-        tcp: tcp.as_ref().map(|tcp| tcp.value.clone()),
+        tcp,
         vlan: table.integer("vlan", 1..=4094).map(|vlan| vlan.value as u16),
         distribution: table
             .word("distribution", &DISTRIBUTIONS)
@@ -350,8 +360,8 @@ fn pool(mut table: Reader<'_, '_>, dataplane: Option<&Dataplane>) -> Option<(Poo
             table.error(&name.span, format!("pool `{}` has no server", name.value), remedy);
         }
         warn_of_openness(table, &clients);
-        let (vip, listen) = (vip.map(|vip| vip.span), tcp.map(|tcp| tcp.span));
-        let places = PoolPlaces { pool: table.span.clone(), name: name.span, vip, listen, servers };
+        let (pool_place, vip) = (table.span.clone(), vip.map(|vip| vip.span));
+        let places = PoolPlaces { pool: pool_place, name: name.span, vip, listen, has_address, servers };
         pool.name = name.value;
         pool.clients = clients.value.into_iter().map(|client| client.value).collect();
         Some((pool, places))
@@ -359,43 +369,30 @@ fn pool(mut table: Reader<'_, '_>, dataplane: Option<&Dataplane>) -> Option<(Poo
 }
 
 /// Networks that nobody wrote down.
-fn here(table: &Reader<'_, '_>, networks: Vec<IpNet>) -> Located<Vec<Located<IpNet>>> {
+pub(super) fn here(table: &Reader<'_, '_>, networks: Vec<IpNet>) -> Located<Vec<Located<IpNet>>> {
     let span = table.span.clone();
     let value = networks.into_iter().map(|value| Located { value, span: span.clone() }).collect();
     Located { value, span: span.clone() }
 }
 
-fn pool_tcp(table: &mut Reader<'_, '_>) -> Option<Located<PoolTcp>> {
-    let listen = table.parsed::<SocketAddr>("listen", "an address and a port, such as \"127.0.0.1:11211\"");
+/// How a pool is served over TCP, and where its door stands: on the packet path alone, not at all.
+fn pool_tcp(table: &mut Reader<'_, '_>) -> (Option<PoolTcp>, Option<Span>) {
     let millis = |table: &mut Reader<'_, '_>, key, default| {
         Duration::from_millis(integer(table, key, 1..=600_000, default))
     };
-    let max_connections = integer(table, "max_connections", 1..=1_000_000, 10_000) as usize;
-    let connections = integer(table, "connections", 1..=64, 1) as u8;
-    let security = security::pool(table);
-    let connect_timeout = millis(table, "connect_timeout_ms", 500);
-    let reply_timeout = millis(table, "reply_timeout_ms", 1000);
-    listen.map(|Located { value: listen, span }| Located {
-        value: PoolTcp {
-            listen,
-            max_connections,
-            connections,
-            connect_timeout,
-            reply_timeout,
-            per_client: security.per_client,
-            rate: security.rate,
-            max_value: security.max_value,
-            max_ttl: security.max_ttl,
-            stall_timeout: security.stall_timeout,
-            password_file: security.password_file,
-            tls: security.tls,
-            server_tls: security.server_tls,
-        },
-        span,
-    })
+    let (door, listen) = security::door(table, "pool.").map(|door| (door.value, door.span)).unzip();
+    let tcp = PoolTcp {
+        door,
+        connections: integer(table, "connections", 1..=MAX_LANES.into(), 1) as u8,
+        connect_timeout: millis(table, "connect_timeout_ms", 500),
+        reply_timeout: millis(table, "reply_timeout_ms", 1000),
+        server_tls: security::server_tls(table),
+    };
+    let is_served = tcp.door.is_some() || !table.has("vip");
+    (is_served.then_some(tcp), listen)
 }
 
-fn warn_of_openness(table: &Reader<'_, '_>, clients: &Located<Vec<Located<IpNet>>>) {
+pub(super) fn warn_of_openness(table: &Reader<'_, '_>, clients: &Located<Vec<Located<IpNet>>>) {
     for client in clients.value.iter().filter(|client| client.value.prefix_len() == 0) {
         table.warn(&client.span, "`clients` is open to all addresses", "name the networks of the clients");
     }
@@ -462,7 +459,7 @@ fn server_address(table: &mut Reader<'_, '_>, pool: &Pool, name: Option<&Located
     address
 }
 
-fn name(table: &mut Reader<'_, '_>) -> Option<Located<String>> {
+pub(super) fn name(table: &mut Reader<'_, '_>) -> Option<Located<String>> {
     let name = table.text("name")?;
     let fits = (1..=64).contains(&name.value.len())
         && name.value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte));

@@ -1,6 +1,6 @@
 //! TLS, passwords, and what clients may do.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,8 +11,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::read::{integer, size};
 use super::reader::{Located, Reader};
-use super::size::ByteSize;
-use super::types::{Embedded, PoolTcp, ServerTls, Tls};
+use super::types::{Door, Embedded, PoolTcp, ServerTls, Tls};
 use crate::limits::PerClient;
 
 /// memcached's bound.
@@ -22,42 +21,43 @@ const STALL_SECONDS: RangeInclusive<u64> = 1..=86_400;
 /// The keys of a pool that the packet path has no use for, and whose meaning there would be a hole.
 const NOT_ON_PATH: [&str; 2] = ["password_file", "tls"];
 
-/// What a pool over TCP has of all this.
-pub(super) struct Security {
-    pub(super) per_client: PerClient,
-    pub(super) rate: Option<Rate>,
-    pub(super) max_value: Option<ByteSize>,
-    pub(super) max_ttl: Option<MaxTtl>,
-    pub(super) stall_timeout: Duration,
-    pub(super) password_file: Option<PathBuf>,
-    pub(super) tls: Option<Tls>,
-    pub(super) server_tls: Option<ServerTls>,
-}
-
-pub(super) fn pool(table: &mut Reader<'_, '_>) -> Security {
+/// Where clients of `owner` (`pool` or `route`) come in. `None` without a `listen`.
+pub(super) fn door(table: &mut Reader<'_, '_>, owner: &'static str) -> Option<Located<Door>> {
+    let listen = table.parsed::<SocketAddr>("listen", "an address and a port, such as \"127.0.0.1:11211\"");
+    let max_connections = integer(table, "max_connections", CONNECTIONS, 10_000) as usize;
     let connections = table.integer("max_connections_per_client", CONNECTIONS);
     let per_client = PerClient {
         connections: connections.map(|connections| connections.value as usize),
         rate: rate(table, "client_requests_per_s", "client_burst"),
     };
+    let rate = rate(table, "requests_per_s", "burst");
+    let max_value = size(table, "max_value", 1..=MAX_VALUE_BYTES).map(|size| size.value);
     let max_ttl = table.integer("max_ttl_s", 1..=MAX_TTL_SECONDS.into());
-    Security {
-        per_client,
-        rate: rate(table, "requests_per_s", "burst"),
-        max_value: size(table, "max_value", 1..=MAX_VALUE_BYTES).map(|size| size.value),
-        max_ttl: max_ttl.map(|ttl| MaxTtl { seconds: ttl.value as u32 }),
-        stall_timeout: stall_timeout(table),
-        password_file: password_file(table),
-        tls: table.table_in("pool.", "tls").and_then(tls),
-        server_tls: table.table_in("pool.", "server_tls").and_then(server_tls),
-    }
+    let max_ttl = max_ttl.map(|ttl| MaxTtl { seconds: ttl.value as u32 });
+    let stall_timeout = stall_timeout(table);
+    let password_file = password_file(table);
+    let tls = table.table_in(owner, "tls").and_then(tls);
+    listen.map(|Located { value: listen, span }| Located {
+        value: Door {
+            listen,
+            max_connections,
+            per_client,
+            rate,
+            max_value,
+            max_ttl,
+            stall_timeout,
+            password_file,
+            tls,
+        },
+        span,
+    })
 }
 
 /// What is to be kept over TCP must not be open on the packet path.
 pub(super) fn is_nowhere_open(
     table: &Reader<'_, '_>,
     vip: Option<&Located<Ipv4Addr>>,
-    tcp: Option<&Located<PoolTcp>>,
+    tcp: Option<&PoolTcp>,
 ) {
     for key in NOT_ON_PATH.iter().filter(|key| table.has(key)) {
         if let Some(vip) = vip {
@@ -66,8 +66,13 @@ pub(super) fn is_nowhere_open(
             table.error(&vip.span, message, "serve the pool over TCP alone, or remove the other");
         }
     }
-    let needs = NOT_ON_PATH.iter().chain(&["server_tls"]).find(|key| table.has(key));
-    if let (Some(key), None, false) = (needs, tcp, table.has("listen")) {
+    let listens = table.has("listen");
+    let needs = |key: &&&str| match **key {
+        "server_tls" => tcp.is_none() && !listens,
+        _ => !listens,
+    };
+    let lacks = NOT_ON_PATH.iter().chain(&["server_tls"]).filter(|key| table.has(key)).find(needs);
+    if let Some(key) = lacks {
         let message = format!("`{key}` in [[pool]] is for pools over TCP");
         table.error(&table.span, message, "add `listen = \"127.0.0.1:11211\"`");
     }
@@ -121,7 +126,12 @@ fn tls(mut table: Reader<'_, '_>) -> Option<Tls> {
     table.finish_with(|_| Some(Tls { certificate: certificate?, key: key?, client_ca }))
 }
 
-fn server_tls(mut table: Reader<'_, '_>) -> Option<ServerTls> {
+/// `[pool.server_tls]`
+pub(super) fn server_tls(table: &mut Reader<'_, '_>) -> Option<ServerTls> {
+    table.table_in("pool.", "server_tls").and_then(server_identity)
+}
+
+fn server_identity(mut table: Reader<'_, '_>) -> Option<ServerTls> {
     let ca = path(&mut table, "ca", "\"/etc/smartswitch/ca.crt\"");
     let certificate = table.text("certificate");
     let key = table.text("key");

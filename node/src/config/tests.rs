@@ -77,7 +77,8 @@ fn a_fleet_is_read_with_its_defaults() {
     assert_eq!(config.proxy.threads, 2);
     let pool = &config.pools[0];
     let tcp = pool.tcp.as_ref().unwrap();
-    assert_eq!((pool.vip, tcp.listen.to_string().as_str(), tcp.connections), (None, "127.0.0.1:11211", 1));
+    let listen = tcp.door.as_ref().unwrap().listen.to_string();
+    assert_eq!((pool.vip, listen.as_str(), tcp.connections), (None, "127.0.0.1:11211", 1));
     assert_eq!(pool.clients, loopback());
     let addresses: Vec<_> = pool.servers.iter().filter_map(|server| server.address.as_deref()).collect();
     assert_eq!(addresses, ["10.0.0.11:11211", "mc2.rack:11212"]);
@@ -89,7 +90,7 @@ fn what_is_wrong_with_a_fleet_is_said() {
         (
             "listen = \"127.0.0.1:11211\"",
             "",
-            "node.toml:5:1: error: [[pool]] has no address for clients\n  remedy: add `listen = \"127.0.0.1:11211\"`",
+            "node.toml:5:1: error: pool `web` has no address for clients\n  remedy: add `listen = \"127.0.0.1:11211\"`",
         ),
         (
             "address = \"mc2.rack:11212\"",
@@ -339,13 +340,14 @@ name = "10.0.0.11:11211"
 fn a_pool_is_read_with_its_doors_and_limits() {
     let checked = parse("f", TCP_POOL);
     assert_eq!(checked.problems, []);
-    let pool = checked.config.unwrap().pools.remove(0).tcp.unwrap();
+    let tcp = checked.config.unwrap().pools.remove(0).tcp.unwrap();
+    let pool = tcp.door.unwrap();
     let rates = (pool.per_client.rate.unwrap(), pool.rate.unwrap());
     assert_eq!((rates.0.per_second, rates.0.burst), (1000, 1000), "a second's worth at once");
     assert_eq!((rates.1.per_second, rates.1.burst), (50_000, 100_000));
     assert_eq!((pool.per_client.connections, pool.stall_timeout.as_secs()), (Some(64), 30));
     assert_eq!(pool.tls.unwrap().client_ca, Some("clients.crt".into()));
-    assert!(pool.server_tls.unwrap().identity.is_none());
+    assert!(tcp.server_tls.unwrap().identity.is_none());
 }
 
 /// What is changed in the pool, and the beginning of what is said.
@@ -374,7 +376,11 @@ fn doors_and_limits_that_do_not_fit_are_named_with_a_remedy() {
             "max_ttl_s = 2592001",
             "f:10:13: error: `max_ttl_s` in [[pool]]: 2592001 is out of range",
         ),
-        ("listen = \"127.0.0.1:11211\"", "", "f:2:1: error: [[pool]] has no address for clients"),
+        (
+            "listen = \"127.0.0.1:11211\"",
+            "",
+            "f:2:1: error: `password_file` in [[pool]] is for pools over TCP",
+        ),
         (
             "listen = ",
             "clients = [\"10.0.0.0/8\"]\nvip = \"10.0.0.100\"\nlisten = ",
@@ -456,4 +462,88 @@ fn a_file_that_serves_nothing_is_an_error() {
         problems("[node]\nname = \"x\"\n")[0]
             .starts_with("node.toml:1:1: error: the node would serve nothing")
     );
+}
+
+const ROUTED: &str = r#"
+[[pool]]
+name = "web"
+[[pool.server]]
+name = "10.0.0.11:11211"
+
+[[pool]]
+name = "users"
+[[pool.server]]
+name = "10.0.0.12:11211"
+
+[[route]]
+name = "front"
+listen = "127.0.0.1:11211"
+pool = "web"
+
+[[route.prefix]]
+prefix = "user:"
+pool = "users"
+"#;
+
+#[test]
+fn a_route_is_read_with_its_defaults() {
+    let checked = parse("node.toml", ROUTED);
+    assert_eq!(checked.problems, []);
+    let config = checked.config.unwrap();
+    assert!(config.pools.iter().all(|pool| pool.tcp.as_ref().unwrap().door.is_none()));
+    let route = &config.routes[0];
+    assert_eq!((route.name.as_str(), route.door.listen.port()), ("front", 11211));
+    assert_eq!((route.door.max_connections, &route.clients), (10_000, &loopback()));
+    assert_eq!(route.pools().collect::<Vec<_>>(), ["web", "users"]);
+    assert_eq!(route.prefixes[0].0, "user:");
+}
+
+#[test]
+fn what_is_wrong_with_routes_is_told() {
+    for (what, with, expected) in [
+        (
+            "pool = \"users\"",
+            "pool = \"user\"",
+            "f:19:8: error: there is no pool `user`\n  remedy: did you mean `users`?",
+        ),
+        (
+            "pool = \"users\"",
+            "pool = \"elsewhere\"",
+            "f:19:8: error: there is no pool `elsewhere`\n  remedy: pools are: web, users",
+        ),
+        (
+            "pool = \"users\"",
+            "",
+            "f:17:1: error: `pool` is missing in [[route.prefix]]\n  remedy: add `pool = \"web\"`",
+        ),
+        (
+            "pool = \"users\"",
+            "pool = \"web\"",
+            "f:7:1: error: pool `users` has no address for clients\n  remedy: add `listen = \"127.0.0.1:11211\"` to serve it over TCP, `vip = \"10.0.0.100\"` for the packet path, or a [[route]] that leads to it",
+        ),
+        (
+            "prefix = \"user:\"",
+            "prefix = \"\"",
+            "f:18:10: error: a `prefix` of 0 bytes is the beginning of no key\n  remedy: give 1 to 250 bytes, such as \"user:\"",
+        ),
+        (
+            "listen = \"127.0.0.1:11211\"",
+            "",
+            "f:12:1: error: `listen` is missing in [[route]]\n  remedy: add `listen = \"127.0.0.1:11211\"`",
+        ),
+        (
+            "listen = \"127.0.0.1:11211\"",
+            "listen = \"127.0.0.1:9311\"",
+            "f:14:10: error: [admin] and route `front` both listen on 127.0.0.1:9311\n  remedy: give one of them another port",
+        ),
+        (
+            "[[route.prefix]]",
+            "[[route.prefix]]\nprefix = \"user:\"\npool = \"web\"\n[[route.prefix]]",
+            "f:21:10: error: route `front` has the prefix `user:` twice\n  remedy: remove one of them",
+        ),
+    ] {
+        let found: Vec<String> =
+            parse("f", &ROUTED.replace(what, with)).problems.iter().map(ToString::to_string).collect();
+        assert!(found.iter().any(|problem| problem == expected), "{with}: {found:#?}");
+    }
 }

@@ -31,6 +31,8 @@ pub struct Config {
     pub proxy: Proxy,
     /// The pools.
     pub pools: Vec<Pool>,
+    /// The routes over them.
+    pub routes: Vec<Route>,
     /// Traces.
     pub telemetry: Telemetry,
 }
@@ -80,6 +82,7 @@ impl Default for Config {
             dataplane: None,
             proxy: Proxy::default(),
             pools: Vec::new(),
+            routes: Vec::new(),
             telemetry: Telemetry::default(),
         }
     }
@@ -172,7 +175,7 @@ pub struct Embedded {
     pub tls: Option<Tls>,
 }
 
-/// `[embedded.tls]`, `[pool.tls]`: TLS to clients.
+/// `[embedded.tls]`, `[pool.tls]`, `[route.tls]`: TLS to clients.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tls {
     /// PEM: the listener's certificate, and those that signed it.
@@ -254,7 +257,7 @@ pub struct Pool {
     pub vip: Option<Ipv4Addr>,
     /// The port that clients send to and servers listen on there.
     pub port: u16,
-    /// Where the pool is served over TCP, if it is.
+    /// How the pool is served over TCP, if it is.
     pub tcp: Option<PoolTcp>,
     /// The VLAN that the pool is on.
     pub vlan: Option<u16>,
@@ -287,16 +290,25 @@ pub struct Pool {
 /// What a pool needs to be served over TCP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolTcp {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// Connections of clients at a time; one more is told so and closed.
-    pub max_connections: usize,
+    /// Its own door; without one, clients come by routes.
+    pub door: Option<Door>,
     /// Connections of each thread to each server.
     pub connections: u8,
     /// How long a server may take to accept a connection.
     pub connect_timeout: Duration,
     /// How long a server may take to answer.
     pub reply_timeout: Duration,
+    /// TLS to servers, if it is spoken.
+    pub server_tls: Option<ServerTls>,
+}
+
+/// Where clients come in over TCP, and what they may do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Door {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Connections of clients at a time; one more is told so and closed.
+    pub max_connections: usize,
     /// What one client may have.
     pub per_client: PerClient,
     /// Requests of all clients together, if they are limited.
@@ -311,8 +323,39 @@ pub struct PoolTcp {
     pub password_file: Option<PathBuf>,
     /// TLS to clients, if it is spoken.
     pub tls: Option<Tls>,
-    /// TLS to servers, if it is spoken.
-    pub server_tls: Option<ServerTls>,
+}
+
+/// `[[route]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Its name, unique among routes.
+    pub name: String,
+    /// Where clients come in.
+    pub door: Door,
+    /// Who is served.
+    pub clients: Vec<IpNet>,
+    /// Where keys go that begin with none of the prefixes.
+    pub default: Destination,
+    /// Prefixes, none twice, and where keys go that begin with them: the longest counts.
+    pub prefixes: Vec<(String, Destination)>,
+}
+
+impl Route {
+    /// The names of all pools that it leads to, some perhaps twice.
+    pub fn pools(&self) -> impl Iterator<Item = &str> {
+        self.destinations().map(|to| to.pool.as_str())
+    }
+
+    fn destinations(&self) -> impl Iterator<Item = &Destination> {
+        std::iter::once(&self.default).chain(self.prefixes.iter().map(|(_, to)| to))
+    }
+}
+
+/// Where the keys of a route or of one of its prefixes go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Destination {
+    /// The name of the pool that has them. It is served over TCP.
+    pub pool: String,
 }
 
 /// `[[pool.server]]`

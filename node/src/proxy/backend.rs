@@ -49,7 +49,7 @@ async fn reach(shell: &Shell, pool: u16, address: &str) -> io::Result<Stream> {
     let Some(connector) = &pool.connector else { return Ok(Stream::Plain(tcp)) };
     let stream = connector.connect(tcp, address).await;
     if let Err(error) = &stream {
-        pool.counters.server_handshakes_failed.fetch_add(1, Ordering::Relaxed);
+        pool.server_handshakes_failed.fetch_add(1, Ordering::Relaxed);
         shell.warn_of_tls(&pool.config.name, address, error);
     }
     stream

@@ -16,7 +16,7 @@ use tokio::io::ReadBuf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 
-use super::OpenPool;
+use super::OpenDoor;
 use super::sockets::{Connection, Socket};
 use super::thread::{Moved, Shell};
 use crate::config;
@@ -28,11 +28,11 @@ const READS: usize = 4;
 /// How long accepting rests when the process has run out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Accepts clients of the pool at index `pool`, for ever.
-pub(super) async fn accept(shell: Rc<Shell>, pool: u16, listener: Rc<TcpListener>) {
+/// Accepts clients of the door at index `door`, for ever.
+pub(super) async fn accept(shell: Rc<Shell>, door: u16, listener: Rc<TcpListener>) {
     loop {
         match listener.accept().await {
-            Ok((stream, client)) => admit(&shell, pool, stream, client),
+            Ok((stream, client)) => admit(&shell, door, stream, client),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -42,22 +42,22 @@ pub(super) async fn accept(shell: Rc<Shell>, pool: u16, listener: Rc<TcpListener
 }
 
 fn admit(shell: &Rc<Shell>, index: u16, tcp: TcpStream, client: SocketAddr) {
-    let pool = shell.pool(index);
-    if !config::is_allowed(&pool.config.clients, client.ip()) {
-        pool.counters.refused_clients.fetch_add(1, Ordering::Relaxed);
+    let door = shell.door(index);
+    if !config::is_allowed(&door.allowed, client.ip()) {
+        door.counters.refused_clients.fetch_add(1, Ordering::Relaxed);
         return;
     }
-    let Some(share) = pool.clients.admit(client.ip(), shell.now()) else {
-        pool.counters.crowded_clients.fetch_add(1, Ordering::Relaxed);
-        return reject(tcp, pool);
+    let Some(share) = door.clients.admit(client.ip(), shell.now()) else {
+        door.counters.crowded_clients.fetch_add(1, Ordering::Relaxed);
+        return reject(tcp, door);
     };
-    let Some(seat) = Seat::take(pool, client.ip(), share) else {
-        pool.counters.rejected_connections.fetch_add(1, Ordering::Relaxed);
-        return reject(tcp, pool);
+    let Some(seat) = Seat::take(door, client.ip(), share) else {
+        door.counters.rejected_connections.fetch_add(1, Ordering::Relaxed);
+        return reject(tcp, door);
     };
     // What is sent is sent whole, so there is nothing to wait for.
     _ = tcp.set_nodelay(true);
-    if pool.acceptor.is_some() {
+    if door.acceptor.is_some() {
         spawn_local(secure(Rc::clone(shell), index, tcp, seat));
     } else {
         enter(shell, index, Stream::Plain(tcp), seat);
@@ -65,8 +65,8 @@ fn admit(shell: &Rc<Shell>, index: u16, tcp: TcpStream, client: SocketAddr) {
 }
 
 /// Tells the client why, if that can be done at once.
-fn reject(tcp: TcpStream, pool: &OpenPool) {
-    if pool.acceptor.is_none()
+fn reject(tcp: TcpStream, door: &OpenDoor) {
+    if door.acceptor.is_none()
         && let Ok(mut stream) = tcp.into_std()
     {
         _ = stream.write(b"ERROR Too many open connections\r\n");
@@ -75,24 +75,24 @@ fn reject(tcp: TcpStream, pool: &OpenPool) {
 
 /// Does the handshake of TLS first.
 async fn secure(shell: Rc<Shell>, index: u16, tcp: TcpStream, seat: Seat) {
-    let pool = Arc::clone(&seat.pool);
-    let Some(acceptor) = &pool.acceptor else { return };
+    let door = Arc::clone(&seat.door);
+    let Some(acceptor) = &door.acceptor else { return };
     let stream = match acceptor.accept(tcp).await {
         Ok(stream) => stream,
         Err(error) => {
             tracing::debug!(client = %seat.client, %error, "no TLS with a client");
-            pool.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+            door.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
             return;
         }
     };
-    pool.counters.handshakes.fetch_add(1, Ordering::Relaxed);
-    pool.counters.handshakes_resumed.fetch_add(stream.is_resumed().into(), Ordering::Relaxed);
+    door.counters.handshakes.fetch_add(1, Ordering::Relaxed);
+    door.counters.handshakes_resumed.fetch_add(stream.is_resumed().into(), Ordering::Relaxed);
     // The pools may have been reloaded meanwhile.
     let Some((shell, index)) = shell.latest(index).filter(|(latest, _)| !latest.is_draining()) else {
         return;
     };
-    let is_same = Arc::ptr_eq(shell.pool(index), &seat.pool);
-    let seat = if is_same { Some(seat) } else { seat.keep(shell.pool(index), shell.now()) };
+    let is_same = Arc::ptr_eq(shell.door(index), &seat.door);
+    let seat = if is_same { Some(seat) } else { seat.keep(shell.door(index), shell.now()) };
     if let Some(seat) = seat {
         enter(&shell, index, stream, seat);
     }
@@ -101,39 +101,39 @@ async fn secure(shell: Rc<Shell>, index: u16, tcp: TcpStream, seat: Seat) {
 /// The client can be served.
 fn enter(shell: &Rc<Shell>, index: u16, stream: Stream, seat: Seat) {
     let mut proxy = shell.proxy.borrow_mut();
-    let id = proxy.client_opened(index, shell.now());
+    let id = proxy.client_opened(shell.door(index).id, shell.now());
     proxy.limit_client(id, seat.bucket());
     let task = spawn_local(read(Rc::clone(shell), id)).abort_handle();
     let connection = Connection::new(task, Some(Socket::new(stream)), Some(seat));
     shell.sockets.borrow_mut().clients.insert(id, connection);
 }
 
-/// One of a pool's `max_connections`, and of those that the client may have.
+/// One of a door's `max_connections`, and of those that the client may have.
 pub(super) struct Seat {
-    pool: Arc<OpenPool>,
+    door: Arc<OpenDoor>,
     client: IpAddr,
     share: Share,
 }
 
 impl Seat {
-    fn take(pool: &Arc<OpenPool>, client: IpAddr, share: Share) -> Option<Self> {
-        let most = pool.tcp.max_connections;
+    fn take(door: &Arc<OpenDoor>, client: IpAddr, share: Share) -> Option<Self> {
+        let most = door.config.max_connections;
         let free = |taken: usize| (taken < most).then_some(taken + 1);
-        pool.connections.try_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
-        Some(Self { pool: Arc::clone(pool), client, share })
+        door.connections.try_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
+        Some(Self { door: Arc::clone(door), client, share })
     }
 
-    /// A client that is connected keeps its place when its pool changes, whatever the limits are now. `None` if the pool's
-    /// doors are others now: it would not have come in so.
-    pub(super) fn keep(self, pool: &Arc<OpenPool>, now: Nanos) -> Option<Self> {
-        let (old, new) = (&self.pool.tcp, &pool.tcp);
+    /// A client that is connected keeps its place when its door changes, whatever the limits are now. `None` if it would
+    /// not have come in so.
+    pub(super) fn keep(self, door: &Arc<OpenDoor>, now: Nanos) -> Option<Self> {
+        let (old, new) = (&self.door.config, &door.config);
         let is_kept = old.tls == new.tls
             && old.password_file == new.password_file
-            && config::is_allowed(&pool.config.clients, self.client);
+            && config::is_allowed(&door.allowed, self.client);
         is_kept.then(|| {
-            pool.connections.fetch_add(1, Ordering::Relaxed);
-            let share = pool.clients.keep(self.client, now);
-            Self { pool: Arc::clone(pool), client: self.client, share }
+            door.connections.fetch_add(1, Ordering::Relaxed);
+            let share = door.clients.keep(self.client, now);
+            Self { door: Arc::clone(door), client: self.client, share }
         })
     }
 
@@ -150,7 +150,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.pool.connections.fetch_sub(1, Ordering::Relaxed);
+        self.door.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,7 +1,8 @@
-//! Pools of memcached servers over TCP: clients connect here as they would to a memcached or a proxy of their own.
+//! Pools of memcached servers over TCP, and routes over them: clients connect here as they would to a memcached or a proxy
+//! of their own.
 //!
 //! What is asked and answered is [`memcached_bridge::proxy`]'s; this is its shell. One thread for each of `threads` in
-//! `[proxy]`, each with a runtime, a proxy, and a listener of its own for each pool (`SO_REUSEPORT`): threads share only
+//! `[proxy]`, each with a runtime, a proxy, and a listener of its own for each door (`SO_REUSEPORT`): threads share only
 //! what `SharedPool` holds.
 //!
 //! ```text
@@ -25,18 +26,19 @@ mod thread;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 
+use ipnet::IpNet;
 use memcached_bridge::coherence::Tracking;
 use memcached_bridge::hashing::RingError;
-use memcached_bridge::proxy::SharedPool;
+use memcached_bridge::proxy::{DoorId, SharedPool, SharedRoute};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::config::{self, Config, PoolTcp};
+use crate::config::{self, Config};
 use crate::embedded::ListenError;
 use crate::limits::Clients;
 use crate::passwords::PasswordError;
@@ -64,36 +66,73 @@ pub enum StartError {
     Passwords(#[from] PasswordError),
 }
 
+/// What is served until the next reload.
+struct Serving {
+    /// As a proxy's pools: in this order.
+    pools: Vec<Arc<OpenPool>>,
+    /// As a proxy's routes: in this order.
+    routes: Vec<Arc<OpenRoute>>,
+    /// Where clients come in.
+    doors: Vec<Arc<OpenDoor>>,
+}
+
 /// A pool that is served.
 struct OpenPool {
     config: config::Pool,
-    tcp: PoolTcp,
+    shared: Arc<SharedPool>,
+    /// TLS to servers.
+    connector: Option<Connector>,
+    /// TLS handshakes with servers that failed.
+    server_handshakes_failed: AtomicU64,
+}
+
+/// A route that is served.
+struct OpenRoute {
+    config: config::Route,
+    shared: Arc<SharedRoute>,
+}
+
+/// Where clients come in: a pool's door, or a route's.
+struct OpenDoor {
+    id: DoorId,
+    /// The pool's name or the route's.
+    name: String,
+    config: config::Door,
+    /// Who is served.
+    allowed: Vec<IpNet>,
     /// Where it listens.
     listen: SocketAddr,
-    shared: Arc<SharedPool>,
     /// Clients that are connected, in all threads.
     connections: AtomicUsize,
     /// What each client has of it.
     clients: Arc<Clients>,
     /// TLS to clients.
     acceptor: Option<Acceptor>,
-    /// TLS to servers.
-    connector: Option<Connector>,
     counters: Counters,
 }
 
-/// The pools that are served now.
-struct Served(RwLock<Pools>);
+/// What is served now.
+struct Served(RwLock<Arc<Serving>>);
 
-type Pools = Arc<[Arc<OpenPool>]>;
+impl Serving {
+    fn nothing() -> Self {
+        Self { pools: Vec::new(), routes: Vec::new(), doors: Vec::new() }
+    }
+
+    /// The index of a door.
+    fn door(&self, id: DoorId) -> Option<u16> {
+        let index = self.doors.iter().position(|door| door.id == id)?;
+        u16::try_from(index).ok()
+    }
+}
 
 impl Served {
-    fn pools(&self) -> Pools {
+    fn now(&self) -> Arc<Serving> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn replace(&self, pools: Pools) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = pools;
+    fn replace(&self, serving: Arc<Serving>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = serving;
     }
 }
 
@@ -115,8 +154,8 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// Serves the pools of `config` that have a `listen`, until `draining` turns true and what clients had begun is done.
-    /// `None` if there are none. A sample of requests has `spans`.
+    /// Serves the pools and routes of `config` that have a `listen`, until `draining` turns true and what clients had begun is
+    /// done. `None` if there are none. A sample of requests has `spans`.
     ///
     /// # Errors
     /// [`StartError`]; nothing is served then.
@@ -128,9 +167,9 @@ impl Proxies {
     ) -> Result<Option<Self>, StartError> {
         let config::Proxy { threads, coalesce } = config.proxy;
         let Shared { clock, tracking } = shared;
-        let (pools, generations) =
-            generation::next(config, &Pools::default(), tracking, threads, clock.now())?;
-        if pools.is_empty() {
+        let (serving, generations) =
+            generation::next(config, &Serving::nothing(), tracking, threads, clock.now())?;
+        if serving.doors.is_empty() {
             return Ok(None);
         }
         let (started, starting) = mpsc::channel();
@@ -148,31 +187,36 @@ impl Proxies {
             // A thread that ends without a word has panicked, which is reported where it happened.
             starting.recv().unwrap_or(Ok(())).map_err(StartError::Thread)?;
         }
-        let served = Arc::new(Served(RwLock::new(pools)));
+        let served = Arc::new(Served(RwLock::new(serving)));
         Ok(Some(Self { served, clock, reloads, threads: Mutex::new(running) }))
     }
 
-    /// Serves the pools of `config` in place of those served now. Clients stay connected, and move between two requests; those
+    /// Serves the pools and routes of `config` in place of those served now. Clients stay connected, and move between two requests; those
     /// of a pool that is gone are closed then.
     ///
     /// # Errors
     /// [`StartError`]; everything stays as it is then.
     pub fn reload(&self, config: &Config) -> Result<(), StartError> {
         // Pools that are on the packet path, too, change only with a restart: there is nothing new to share.
-        let (before, tracking) = (self.served.pools(), HashMap::new());
-        let (pools, generations) =
+        let (before, tracking) = (self.served.now(), HashMap::new());
+        let (serving, generations) =
             generation::next(config, &before, &tracking, self.reloads.len(), self.clock.now())?;
         for (reload, next) in self.reloads.iter().zip(generations) {
             // A thread that is gone has panicked, or the node drains.
             _ = reload.send(next);
         }
-        self.served.replace(pools);
+        self.served.replace(serving);
         Ok(())
     }
 
-    /// Name and address of each pool.
+    /// Name and address of each pool and route that clients come in by.
     pub fn listens(&self) -> Vec<(String, SocketAddr)> {
-        self.served.pools().iter().map(|pool| (pool.config.name.clone(), pool.listen)).collect()
+        let what = |door: &OpenDoor| match door.id {
+            DoorId::Pool(_) => "pool",
+            DoorId::Route(_) => "route",
+        };
+        let doors = &self.served.now().doors;
+        doors.iter().map(|door| (format!("{} {}", what(door), door.name), door.listen)).collect()
     }
 
     /// What they have to say of themselves.

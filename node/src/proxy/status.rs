@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memcached_bridge::packet::SHOWN_HOT_KEYS;
-use memcached_bridge::proxy::{LATENCY_BUCKETS_US, Latency};
+use memcached_bridge::proxy::{DoorId, LATENCY_BUCKETS_US, Latency};
 
-use super::{OpenPool, Served};
-use crate::status::{CacheStatus, HotKey, Metrics, PoolStatus, ServerStatus, Source, Status, escape_key};
+use super::{OpenDoor, OpenPool, OpenRoute, Served, Serving};
+use crate::config::Destination;
+use crate::status::{
+    CacheStatus, HotKey, LeadStatus, Metrics, PoolStatus, RouteStatus, ServerStatus, Source, Status,
+    escape_key,
+};
 
-/// What only the shell counts of a pool.
+/// What only the shell counts, of a door.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     /// Connections from addresses off the allowlist.
@@ -25,8 +29,6 @@ pub(super) struct Counters {
     pub(super) handshakes_resumed: AtomicU64,
     /// TLS handshakes with clients that failed, or were not done in time.
     pub(super) handshakes_failed: AtomicU64,
-    /// TLS handshakes with servers that failed.
-    pub(super) server_handshakes_failed: AtomicU64,
 }
 
 /// The pools as seen from outside.
@@ -36,19 +38,49 @@ pub(super) struct View {
 
 impl Source for View {
     fn describe(&self, status: &mut Status) {
-        status.pools.extend(self.served.pools().iter().map(|pool| describe(pool)));
+        let serving = self.served.now();
+        let pools = (0u16..).zip(&serving.pools);
+        status.pools.extend(pools.map(|(index, pool)| describe(pool, door(&serving, DoorId::Pool(index)))));
+        let routes = (0u16..).zip(&serving.routes);
+        status
+            .routes
+            .extend(routes.map(|(index, route)| describe_route(route, door(&serving, DoorId::Route(index)))));
     }
 
     fn collect(&self, metrics: &mut Metrics) {
-        for pool in &*self.served.pools() {
-            collect_clients(pool, metrics);
+        let serving = self.served.now();
+        for door in &serving.doors {
+            collect_clients(&serving, door, metrics);
+        }
+        for pool in &serving.pools {
             collect_requests(pool, metrics);
             collect_servers(pool, metrics);
         }
     }
 }
 
-fn describe(pool: &OpenPool) -> PoolStatus {
+fn door(serving: &Serving, id: DoorId) -> Option<&OpenDoor> {
+    serving.door(id).map(|index| &*serving.doors[usize::from(index)])
+}
+
+fn connections(door: Option<&OpenDoor>) -> u64 {
+    door.map_or(0, |door| door.connections.load(Ordering::Relaxed) as u64)
+}
+
+fn describe_route(route: &OpenRoute, door: Option<&OpenDoor>) -> RouteStatus {
+    let config = &route.config;
+    let leads =
+        |(prefix, to): (&str, &Destination)| LeadStatus { prefix: prefix.to_owned(), pool: to.pool.clone() };
+    let prefixes = config.prefixes.iter().map(|(prefix, to)| (prefix.as_str(), to));
+    RouteStatus {
+        name: config.name.clone(),
+        listen: door.map(|door| door.listen.to_string()).unwrap_or_default(),
+        connections: connections(door),
+        leads: std::iter::once(("", &config.default)).chain(prefixes).map(leads).collect(),
+    }
+}
+
+fn describe(pool: &OpenPool, door: Option<&OpenDoor>) -> PoolStatus {
     let shared = &pool.shared;
     let mut counters = BTreeMap::new();
     let mut requests = vec![0; pool.config.servers.len()];
@@ -83,8 +115,8 @@ fn describe(pool: &OpenPool) -> PoolStatus {
     };
     PoolStatus {
         name: pool.config.name.clone(),
-        vip: pool.listen.to_string(),
-        connections: pool.connections.load(Ordering::Relaxed) as u64,
+        vip: door.map(|door| door.listen.to_string()).unwrap_or_default(),
+        connections: connections(door),
         servers: requests.into_iter().enumerate().map(server).collect(),
         counters,
         cache,
@@ -92,9 +124,13 @@ fn describe(pool: &OpenPool) -> PoolStatus {
     }
 }
 
-fn collect_clients(pool: &OpenPool, metrics: &mut Metrics) {
-    let labels = [("pool", pool.config.name.as_str())];
-    let connections = pool.connections.load(Ordering::Relaxed) as f64;
+fn collect_clients(serving: &Serving, door: &OpenDoor, metrics: &mut Metrics) {
+    let (owner, credentials) = match door.id {
+        DoorId::Pool(pool) => ("pool", serving.pools[usize::from(pool)].shared.pool().credentials.as_ref()),
+        DoorId::Route(route) => ("route", serving.routes[usize::from(route)].shared.credentials()),
+    };
+    let labels = [(owner, door.name.as_str())];
+    let connections = door.connections.load(Ordering::Relaxed) as f64;
     let help = "Connections of clients now.";
     metrics.gauge("smartswitch_proxy_connections", help, &labels, connections);
     let Counters {
@@ -104,10 +140,8 @@ fn collect_clients(pool: &OpenPool, metrics: &mut Metrics) {
         handshakes,
         handshakes_resumed,
         handshakes_failed,
-        server_handshakes_failed,
-    } = &pool.counters;
+    } = &door.counters;
     let nobody = AtomicU64::new(0);
-    let credentials = pool.shared.pool().credentials.as_ref();
     for (name, help, value) in [
         (
             "auth_cmds",
@@ -131,7 +165,6 @@ fn collect_clients(pool: &OpenPool, metrics: &mut Metrics) {
             "TLS handshakes with clients that failed, or were not done in time.",
             handshakes_failed,
         ),
-        ("server_handshakes_failed", "TLS handshakes with servers that failed.", server_handshakes_failed),
         ("refused_clients", "Connections from addresses off the allowlist.", refused_clients),
         ("rejected_connections", "Connections beyond the limit.", rejected_connections),
     ] {
@@ -176,6 +209,10 @@ fn collect_requests(pool: &OpenPool, metrics: &mut Metrics) {
 
 fn collect_servers(pool: &OpenPool, metrics: &mut Metrics) {
     let shared = &pool.shared;
+    let failed = pool.server_handshakes_failed.load(Ordering::Relaxed);
+    let help = "TLS handshakes with servers that failed.";
+    let labels = [("pool", pool.config.name.as_str())];
+    metrics.counter("smartswitch_proxy_server_handshakes_failed_total", help, &labels, failed);
     for (index, server) in pool.config.servers.iter().enumerate() {
         let labels = [("pool", pool.config.name.as_str()), ("server", server.name.as_str())];
         let alive = f64::from(u8::from(shared.members().is_alive(index)));

@@ -29,7 +29,7 @@ use super::coalescing::Coalescing;
 use super::generation::{APART, Generation, Listener};
 use super::sockets::{Connection, Sent, Socket, Sockets};
 use super::spans::{Setting, Spans};
-use super::{OpenPool, Pools, backend, client};
+use super::{OpenDoor, OpenPool, Serving, backend, client};
 use crate::clock::Clock;
 use crate::run::GRACE;
 
@@ -97,7 +97,7 @@ pub(super) fn run(
             }
         };
         _ = started.send(Ok(()));
-        let shell = Shell::start(index, first.pools, listeners, clock, spans);
+        let shell = Shell::start(index, first.serving, listeners, clock, spans);
         serve(index, shell, reloads, draining).await;
     });
 }
@@ -123,8 +123,8 @@ async fn serve(
                 continue;
             }
         };
-        let successor = Shell::start(index, next.pools, listeners, shell.clock, shell.spans.clone());
-        shell.retire(Succession { shell: Rc::clone(&successor), pools: next.successors });
+        let successor = Shell::start(index, next.serving, listeners, shell.clock, shell.spans.clone());
+        shell.retire(Succession { shell: Rc::clone(&successor), doors: next.successors });
         spawn_local(Rc::clone(&shell).end());
         retired.retain(|old| !old.sockets.borrow().clients.is_empty());
         retired.push(std::mem::replace(&mut shell, successor));
@@ -153,8 +153,8 @@ fn open(listeners: Vec<Listener>, before: &[Rc<TcpListener>]) -> io::Result<Vec<
 /// Who takes a generation's clients over.
 struct Succession {
     shell: Rc<Shell>,
-    /// By pool: the successor's index of it.
-    pools: Vec<Option<u16>>,
+    /// By door: the successor's index of it.
+    doors: Vec<Option<u16>>,
 }
 
 /// Where a client goes on.
@@ -165,7 +165,8 @@ pub(super) struct Moved {
 
 /// What the tasks of a generation share. No borrow lasts over an await.
 pub(super) struct Shell {
-    pools: Pools,
+    serving: Arc<Serving>,
+    /// By door.
     listeners: Vec<Rc<TcpListener>>,
     clock: Clock,
     spans: Option<Spans>,
@@ -192,22 +193,23 @@ pub(super) struct Shell {
 }
 
 impl Shell {
-    /// Serves `pools` on their `listeners` from now on.
+    /// Serves what is to be served on its `listeners` from now on.
     fn start(
         index: u16,
-        pools: Pools,
+        serving: Arc<Serving>,
         listeners: Vec<Rc<TcpListener>>,
         clock: Clock,
         spans: Option<Spans>,
     ) -> Rc<Self> {
-        let shared = pools.iter().map(|pool| Arc::clone(&pool.shared)).collect();
+        let pools = serving.pools.iter().map(|pool| Arc::clone(&pool.shared)).collect();
+        let routes = serving.routes.iter().map(|route| Arc::clone(&route.shared)).collect();
         let seed = RandomState::new().hash_one(index);
-        let mut proxy = Proxy::new(shared, index, seed);
+        let mut proxy = Proxy::new(pools, index, seed).with_routes(routes);
         if let Some(spans) = &spans {
             proxy.trace(spans.period(), seed);
         }
         let shell = Rc::new(Self {
-            pools,
+            serving,
             listeners,
             clock,
             spans,
@@ -230,8 +232,8 @@ impl Shell {
             spawn_local(tick(Rc::clone(&shell))).abort_handle(),
         ];
         shell.background.borrow_mut().extend(background);
-        let accepting = (0u16..).zip(&shell.listeners).map(|(pool, listener)| {
-            spawn_local(client::accept(Rc::clone(&shell), pool, Rc::clone(listener))).abort_handle()
+        let accepting = (0u16..).zip(&shell.listeners).map(|(door, listener)| {
+            spawn_local(client::accept(Rc::clone(&shell), door, Rc::clone(listener))).abort_handle()
         });
         let accepting: Vec<_> = accepting.collect();
         *shell.accepting.borrow_mut() = accepting;
@@ -239,7 +241,11 @@ impl Shell {
     }
 
     pub(super) fn pool(&self, index: u16) -> &Arc<OpenPool> {
-        &self.pools[usize::from(index)]
+        &self.serving.pools[usize::from(index)]
+    }
+
+    pub(super) fn door(&self, index: u16) -> &Arc<OpenDoor> {
+        &self.serving.doors[usize::from(index)]
     }
 
     /// Takes no more clients, and leaves those there are to a successor.
@@ -284,13 +290,13 @@ impl Shell {
         *self.succession.borrow_mut() = None;
     }
 
-    /// The generation that serves now, and its index of what was the pool at `index` here. `None` if that is gone.
+    /// The generation that serves now, and its index of what was the door at `index` here. `None` if that is gone.
     pub(super) fn latest(self: &Rc<Self>, mut index: u16) -> Option<(Rc<Self>, u16)> {
         let mut latest = Rc::clone(self);
         loop {
             let next = match &*latest.succession.borrow() {
                 Some(succession) => {
-                    index = succession.pools[usize::from(index)]?;
+                    index = succession.doors[usize::from(index)]?;
                     Rc::clone(&succession.shell)
                 }
                 None => break,
@@ -305,21 +311,22 @@ impl Shell {
         self.moved.borrow_mut().remove(id)
     }
 
-    /// Moves a client of which nothing is under way to the successor. One whose pool is gone, or would not let it in so, is
+    /// Moves a client of which nothing is under way to the successor. One whose door is gone, or would not let it in so, is
     /// closed.
     fn hand_over(self: &Rc<Self>, id: ClientId) {
         let succession = self.succession.borrow();
-        let Some(Succession { shell: next, pools }) = &*succession else { return };
+        let Some(Succession { shell: next, doors }) = &*succession else { return };
         let Some(handover) = self.proxy.borrow_mut().hand_over(id, self.now()) else { return };
         let Some(mut connection) = self.sockets.borrow_mut().clients.remove(id) else { return };
-        let successor = pools[usize::from(handover.pool())].and_then(|pool| {
-            let seat = connection.seat.take()?.keep(next.pool(pool), next.now())?;
-            Some((pool, seat))
+        let successor = self.serving.door(handover.door()).and_then(|old| {
+            let door = next.door(doors[usize::from(old)]?);
+            let seat = connection.seat.take()?.keep(door, next.now())?;
+            Some((door.id, seat))
         });
-        let Some((pool, seat)) = successor else { return self.close(connection) };
+        let Some((door, seat)) = successor else { return self.close(connection) };
         {
             let (mut proxy, mut sockets) = (next.proxy.borrow_mut(), next.sockets.borrow_mut());
-            let new = proxy.take_over(pool, handover, next.now(), &mut *sockets);
+            let new = proxy.take_over(door, handover, next.now(), &mut *sockets);
             proxy.limit_client(new, seat.bucket());
             connection.seat = Some(seat);
             // Its task looks for it here, and finds that it moved.

@@ -8,7 +8,7 @@ use ratatui::widgets::{Block, Paragraph, Sparkline};
 
 use super::rates::Rates;
 use crate::config::ByteSize;
-use crate::status::{EmbeddedStatus, PoolStatus, Status};
+use crate::status::{EmbeddedStatus, LeadStatus, PoolStatus, RouteStatus, Status};
 
 /// Draws everything. `wrong` says why the status is not new.
 pub(super) fn draw(
@@ -53,6 +53,9 @@ pub(super) fn lines(status: &Status, rates: &Rates) -> Vec<String> {
     let mut lines = vec![headline(status), format!("{} requests/s", count(rates.requests))];
     if let Some(embedded) = &status.embedded {
         lines.extend(embedded_lines(embedded, rates));
+    }
+    for route in &status.routes {
+        lines.extend(route_lines(route));
     }
     for pool in &status.pools {
         lines.extend(pool_lines(pool, rates));
@@ -106,6 +109,15 @@ fn embedded_lines(embedded: &EmbeddedStatus, rates: &Rates) -> Vec<String> {
     let busy = rates.commands.iter().filter(|(_, rate)| **rate > 0.0);
     lines.extend(busy.map(|(name, rate)| format!("  {name:<12} {:>9}/s", count(*rate))));
     lines
+}
+
+fn route_lines(route: &RouteStatus) -> Vec<String> {
+    let headline = format!("route {} {}  {} connections", route.name, route.listen, route.connections);
+    let lead = |lead: &LeadStatus| {
+        let prefix = if lead.prefix.is_empty() { "(other keys)" } else { &lead.prefix };
+        format!("  {prefix:<24} {}", lead.pool)
+    };
+    std::iter::once(headline).chain(route.leads.iter().map(lead)).collect()
 }
 
 fn pool_lines(pool: &PoolStatus, rates: &Rates) -> Vec<String> {

@@ -50,7 +50,7 @@ impl Default for ClientLimits {
 }
 
 impl ClientLimits {
-    fn unix(&self, now: Nanos) -> u64 {
+    pub(super) fn unix(&self, now: Nanos) -> u64 {
         self.unix_at_zero + now.0 / 1_000_000_000
     }
 }
@@ -76,11 +76,15 @@ impl Proxy {
             return None;
         }
         let part = &mut self.pools[usize::from(client.pool)];
-        if part.shared.pool().limits.max_value.is_some_and(|most| value_len > most) {
+        let door = match client.route {
+            None => part.shared.door(),
+            Some(route) => self.routes[usize::from(route)].shared.door(),
+        };
+        if door.limits.max_value.is_some_and(|most| value_len > most) {
             part.counters.refused_too_large += 1;
             return Some(Failure::TooLarge);
         }
-        if client.bucket.is_none() && part.shared.bucket().is_none() {
+        if client.bucket.is_none() && door.bucket.is_none() {
             return None;
         }
         let tokens = tokens(request);
@@ -91,7 +95,7 @@ impl Proxy {
             part.counters.refused_client_rate += 1;
             return Some(Failure::ClientRate);
         }
-        if !lets_pass(part.shared.bucket()) {
+        if !lets_pass(door.bucket.as_ref()) {
             part.counters.refused_pool_rate += 1;
             return Some(Failure::PoolRate);
         }
@@ -115,7 +119,7 @@ impl Proxy {
 
     /// The head of `request` with a shorter life for its item, if it asks for a longer one than the pool allows.
     pub(super) fn lower_ttl(&self, id: ClientId, request: &Request<'_>, head: &[u8]) -> Option<Vec<u8>> {
-        let limits = &self.pools[usize::from(self.clients[id].pool)].shared.pool().limits;
+        let limits = &self.door_of(&self.clients[id]).limits;
         limits.max_ttl?.lower(request, head, limits.unix(self.now))
     }
 }

@@ -6,6 +6,7 @@ mod flow;
 mod handover;
 mod limits;
 pub(super) mod rig;
+mod routes;
 mod sasl;
 mod text;
 mod traces;

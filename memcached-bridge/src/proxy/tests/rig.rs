@@ -9,7 +9,8 @@ use crate::hashing::{Distribution, KeyHash};
 use crate::members::{Change, MemberPool};
 use crate::proxy::limits::ClientLimits;
 use crate::proxy::pool::{CacheLimits, Deadlines, Pool, Probing, Server as PoolServer};
-use crate::proxy::{Action, BackendId, ClientId, Proxy, ServerId, SharedPool, Transmit};
+use crate::proxy::route::Route;
+use crate::proxy::{Action, BackendId, ClientId, DoorId, Proxy, ServerId, SharedPool, SharedRoute, Transmit};
 use crate::session::stats::ServerFacts;
 use crate::session::{Needs, Server, Session};
 use crate::store::{Limits, Now, Store};
@@ -55,7 +56,12 @@ struct Connection {
 
 pub(crate) struct Rig {
     pub(crate) proxy: Proxy,
+    /// The first pool.
     pub(crate) shared: std::sync::Arc<SharedPool>,
+    /// Where clients come in.
+    pub(crate) door: DoorId,
+    /// By pool: its first server.
+    firsts: Vec<usize>,
     pub(crate) servers: Vec<Server>,
     connections: BTreeMap<BackendId, Connection>,
     pub(crate) taken: Taken,
@@ -100,14 +106,32 @@ impl Rig {
     }
 
     pub(crate) fn with(pool: Pool) -> Self {
-        let count = pool.servers();
+        Self::of_pools(vec![pool])
+    }
+
+    /// A route to `pools`, whose clients [`open`](Rig::open) gives.
+    pub(crate) fn routed(pools: Vec<Pool>, route: Route) -> Self {
+        let mut rig = Self::of_pools(pools);
+        rig.proxy = rig.proxy.with_routes(vec![SharedRoute::new(route)]);
+        rig.door = DoorId::Route(0);
+        rig
+    }
+
+    fn of_pools(pools: Vec<Pool>) -> Self {
+        let mut firsts = vec![0];
+        for pool in &pools {
+            firsts.push(firsts[firsts.len() - 1] + pool.servers());
+        }
+        let count = firsts[firsts.len() - 1];
         let limits = Limits { memory_bytes: 256 << 20, item_bytes: 64 << 20 };
         let server =
             |_| Server { store: Store::new(limits), facts: ServerFacts::default(), credentials: None };
-        let shared = SharedPool::new(pool, 1, 7).unwrap();
+        let all: Vec<_> = pools.into_iter().map(|pool| SharedPool::new(pool, 1, 7).unwrap()).collect();
         Self {
-            proxy: Proxy::new(vec![shared.clone()], 0, 11),
-            shared,
+            shared: all[0].clone(),
+            proxy: Proxy::new(all, 0, 11),
+            door: DoorId::Pool(0),
+            firsts,
             servers: (0..count).map(server).collect(),
             connections: BTreeMap::new(),
             taken: Taken::default(),
@@ -124,7 +148,12 @@ impl Rig {
     }
 
     pub(crate) fn open(&mut self) -> ClientId {
-        self.proxy.client_opened(0, self.now)
+        self.proxy.client_opened(self.door, self.now)
+    }
+
+    /// Another client, of the pool at this index.
+    pub(crate) fn open_at(&mut self, pool: u16) -> ClientId {
+        self.proxy.client_opened(pool, self.now)
     }
 
     /// The server that `key` belongs to.
@@ -264,7 +293,7 @@ impl Rig {
     }
 
     fn connect(&mut self, id: BackendId, server: ServerId) {
-        let at = usize::from(server.server);
+        let at = self.firsts[usize::from(server.pool)] + usize::from(server.server);
         if self.refusing.contains(&at) {
             return self.proxy.backend_closed(id, self.now, &mut self.taken);
         }

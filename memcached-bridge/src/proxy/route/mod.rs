@@ -1,0 +1,182 @@
+//! Routes: one address for the keys of several pools.
+//!
+//! A client of a route is served as one of a pool is, but for the question whose keys it asks for: each key goes where the
+//! longest of the route's prefixes that it begins with leads, and where `default` does if there is none. A get of keys of
+//! several pools is gathered from all of them; `flush_all`, `verbosity` and `stats` are for every pool that the route leads
+//! to. Keys are not changed on their way.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `prefixes` | the longest prefix of a key |
+
+mod prefixes;
+
+use std::sync::Arc;
+
+use super::client::{Client, ClientId};
+use super::door::Door;
+use super::limits::ClientLimits;
+use super::{PoolPart, Proxy};
+use crate::session::credentials::Credentials;
+use prefixes::Prefixes;
+
+/// Where a route's keys go. Pools go by their index in the order in which the [`Proxy`] is given them.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name in counters and on the admin page.
+    pub name: String,
+    /// Where keys go that begin with none of the prefixes.
+    pub default: Destination,
+    /// Prefixes, none twice, and where keys go that begin with them: the longest counts.
+    pub prefixes: Vec<(Vec<u8>, Destination)>,
+    /// What its clients may do.
+    pub limits: ClientLimits,
+    /// Who is served, if not everybody: clients speak binary then, and authenticate themselves first.
+    pub credentials: Option<Arc<Credentials>>,
+}
+
+/// Where a key goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// The pool that has it.
+    pub pool: u16,
+}
+
+impl Destination {
+    /// `pool`, and nothing else.
+    pub fn of(pool: u16) -> Self {
+        Self { pool }
+    }
+
+    /// The pools that hold its keys.
+    fn pools(&self) -> impl Iterator<Item = u16> + '_ {
+        std::iter::once(self.pool)
+    }
+}
+
+/// A route as threads share it.
+#[derive(Debug)]
+pub struct SharedRoute {
+    name: String,
+    prefixes: Prefixes,
+    /// In the order of the prefixes; the last is the default.
+    destinations: Vec<Destination>,
+    /// The pools that it leads to, none twice.
+    pools: Vec<u16>,
+    door: Door,
+}
+
+impl SharedRoute {
+    /// The shared state of `route`.
+    pub fn new(route: Route) -> Arc<Self> {
+        let Route { name, default, prefixes, limits, credentials } = route;
+        let (prefixes, mut destinations): (Vec<Vec<u8>>, Vec<Destination>) = prefixes.into_iter().unzip();
+        destinations.push(default);
+        let mut pools: Vec<u16> = destinations.iter().flat_map(Destination::pools).collect();
+        pools.sort_unstable();
+        pools.dedup();
+        let (prefixes, door) = (Prefixes::new(prefixes), Door::new(limits, credentials));
+        Arc::new(Self { name, prefixes, destinations, pools, door })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Who is served, if not everybody.
+    pub fn credentials(&self) -> Option<&Arc<Credentials>> {
+        self.door.credentials.as_ref()
+    }
+
+    pub(super) fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// The pool of keys of no prefix.
+    pub(super) fn default_pool(&self) -> u16 {
+        self.destinations[self.destinations.len() - 1].pool
+    }
+
+    fn destination_of(&self, key: &[u8]) -> &Destination {
+        let index = self.prefixes.longest_of(key);
+        &self.destinations[index.unwrap_or(self.destinations.len() - 1)]
+    }
+}
+
+/// The pool of a key, and which of each server's connections its client uses there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Home {
+    pub(super) pool: u16,
+    pub(super) lane: u8,
+}
+
+impl Home {
+    #[inline]
+    pub(super) fn index(self) -> usize {
+        usize::from(self.pool)
+    }
+}
+
+/// A thread's part of a route.
+#[derive(Debug)]
+pub(super) struct RoutePart {
+    pub(super) shared: Arc<SharedRoute>,
+}
+
+impl RoutePart {
+    /// Adopts the rings in force of the pools that it leads to.
+    pub(super) fn adopt_rings(&self, pools: &mut [PoolPart]) {
+        self.shared.pools.iter().for_each(|pool| pools[usize::from(*pool)].adopt_ring());
+    }
+}
+
+impl Proxy {
+    /// Serves `routes`, too, which lead to its pools.
+    ///
+    /// # Panics
+    /// If a route leads to a pool that is not there.
+    #[must_use]
+    pub fn with_routes(mut self, routes: Vec<Arc<SharedRoute>>) -> Self {
+        let pools = self.pools.len();
+        let leads_nowhere =
+            |route: &Arc<SharedRoute>| route.pools.iter().any(|pool| usize::from(*pool) >= pools);
+        assert!(!routes.iter().any(leads_nowhere), "a route leads to a pool that is not there");
+        self.routes = routes.into_iter().map(|shared| RoutePart { shared }).collect();
+        self
+    }
+
+    /// What the client came in by.
+    pub(super) fn door_of(&self, client: &Client) -> &Door {
+        match client.route {
+            None => self.pools[usize::from(client.pool)].shared.door(),
+            Some(route) => self.routes[usize::from(route)].shared.door(),
+        }
+    }
+
+    /// Where a client's `key` is.
+    #[inline]
+    pub(super) fn home_of(&self, client: &Client, key: &[u8]) -> Home {
+        match client.route {
+            None => Home { pool: client.pool, lane: client.lane },
+            Some(route) => {
+                let destination = self.routes[usize::from(route)].shared.destination_of(key);
+                self.home_in(destination.pool, client.lane)
+            }
+        }
+    }
+
+    /// `pool` as a client in `lane` of a route uses it.
+    pub(super) fn home_in(&self, pool: u16, lane: u8) -> Home {
+        Home { pool, lane: lane % self.pools[usize::from(pool)].shared.pool().lanes }
+    }
+
+    /// All pools that a client may ask.
+    pub(super) fn pools_of(&self, id: ClientId) -> Vec<u16> {
+        let client = &self.clients[id];
+        match client.route {
+            None => vec![client.pool],
+            Some(route) => self.routes[usize::from(route)].shared.pools.clone(),
+        }
+    }
+}
