@@ -185,6 +185,9 @@ pub struct RouteStatus {
     pub connections: u64,
     /// Where keys go, by prefix.
     pub leads: Vec<LeadStatus>,
+    /// Its counters by name, summed over the threads.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
 }
 
 /// Where keys of a prefix go.
@@ -194,6 +197,9 @@ pub struct LeadStatus {
     pub prefix: String,
     /// The pool that has them.
     pub pool: String,
+    /// The pools that are asked in turn when it fails.
+    #[serde(default)]
+    pub failover: Vec<String>,
 }
 
 /// A memcached server of a pool.

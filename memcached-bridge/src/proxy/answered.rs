@@ -6,6 +6,7 @@ use super::counters::Outcome;
 use super::failure::Failure;
 use super::in_flight::{InFlight, Owner, Writes};
 use super::quiet::{Quiet, loud_opcode};
+use super::route::Arrived;
 use super::{Action, MAX_HELD_REPLIES, Proxy};
 use crate::coherence::Ended;
 use crate::protocol::Protocol;
@@ -145,6 +146,13 @@ impl Proxy {
         if piece.last {
             self.reply_ends(id, &front);
         }
+        if let Owner::Attempt(attempt) = front.owner {
+            match self.attempt_arrived(attempt, &front, begins, piece, bytes) {
+                Arrived::Passes(owner) => front.owner = owner,
+                Arrived::Kept if piece.last => return self.attempt_goes_on(attempt, sink),
+                Arrived::Kept => return,
+            }
+        }
         let mut bytes = bytes;
         if begins && let Some((header, rest)) = renamed(&front, bytes) {
             let head = Piece { len: header.len(), last: piece.last && rest.is_empty(), ..*piece };
@@ -156,6 +164,24 @@ impl Proxy {
         }
         let flow = self.pass_on(id, &front, piece, bytes, sink);
         self.heed(id, &front, flow);
+    }
+
+    /// Passes a whole reply on that was kept until now.
+    pub(super) fn pass_on_kept(
+        &mut self,
+        front: &InFlight,
+        kind: Kind,
+        bytes: &[u8],
+        sink: &mut dyn Transmit,
+    ) {
+        let piece = Piece { len: bytes.len(), kind, within_item: false, last: true };
+        match renamed(front, bytes) {
+            Some((header, rest)) => {
+                let reply = [&header[..], rest].concat();
+                self.pass_on(BackendId::default(), front, &piece, &reply, sink);
+            }
+            None => _ = self.pass_on(BackendId::default(), front, &piece, bytes, sink),
+        }
     }
 
     /// The first piece: the server has carried the request out.
@@ -171,7 +197,7 @@ impl Proxy {
         if let Some(writes) = front.writes {
             self.end_writes(pool, writes);
         }
-        if matches!(front.owner, Owner::Client { .. } | Owner::Part(_)) {
+        if matches!(front.owner, Owner::Client { .. } | Owner::Part(_) | Owner::Attempt(_)) {
             let outcome = outcome(front, piece, bytes);
             self.pools[pool].view.requests.count(front.verb, outcome);
             self.trace_reply(server, front, outcome);
@@ -238,7 +264,7 @@ impl Proxy {
                 self.probe_answered(id);
                 Flow::Go
             }
-            Owner::Nobody => Flow::Go,
+            Owner::Attempt(_) | Owner::Nobody => Flow::Go,
         }
     }
 

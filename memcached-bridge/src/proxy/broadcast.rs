@@ -72,7 +72,8 @@ impl Proxy {
             let home = self.home_in(pool, self.clients[asked.client].lane);
             let pool = home.index();
             for server in 0..self.pools[pool].servers.len() {
-                if !self.pools[pool].shared.members().is_alive(server) {
+                let shared = &self.pools[pool].shared;
+                if shared.pool().probing.auto_eject && !shared.members().is_alive(server) {
                     continue;
                 }
                 match self.lane(home, MemberIndex(server as u16), asked.protocol()) {

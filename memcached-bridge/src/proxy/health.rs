@@ -55,9 +55,12 @@ impl Proxy {
         if failure == Failure::Unreachable {
             seen.retry_at = self.now + self.jitter.around(probing.interval);
         }
+        if seen.failures >= probing.failures {
+            // Where it is not ejected, routes know by the mark that it is down.
+            part.shared.members().mark(usize::from(server.server), false);
+        }
         if probing.auto_eject && seen.failures >= probing.failures {
             seen.retry_at = self.now + self.jitter.around(probing.interval);
-            part.shared.members().mark(usize::from(server.server), false);
             self.apply_marks(server.pool);
         }
     }
@@ -149,6 +152,7 @@ impl Proxy {
         match entry.owner {
             Owner::Client { client: other, .. } => other != client && self.clients.contains_key(other),
             Owner::Part(part) => self.gathers.get(part.gather).is_some_and(|gather| gather.client != client),
+            Owner::Attempt(id) => self.attempt_client(id).is_some_and(|waits| waits != client),
             Owner::Fill => true,
             Owner::Probe | Owner::Nobody => false,
         }

@@ -5,6 +5,7 @@ use fabric::time::Nanos;
 use super::client::ClientId;
 use super::gather::PartId;
 use super::quiet::Quiet;
+use super::route::AttemptId;
 use crate::protocol::Verb;
 use crate::protocol::delimit::Shape;
 
@@ -15,6 +16,8 @@ pub(super) enum Owner {
     Client { client: ClientId, place: Place },
     /// One part of a reply that several servers give.
     Part(PartId),
+    /// Whoever made a request that may be asked elsewhere.
+    Attempt(AttemptId),
     /// The node's cache; what for is at the front of the connection's fills.
     Fill,
     /// The node, which wants to know whether the server answers.

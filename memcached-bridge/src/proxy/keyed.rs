@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::in_flight::{InFlight, Owner, Writes};
 use super::quiet::{self, Quiet};
 use super::request::{Asked, Taken};
-use super::route::Home;
+use super::route::{Home, Lead};
 use super::{MAX_ON_THE_WAY, Proxy};
 use crate::hashing::MemberIndex;
 use crate::protocol::binary::HEADER_LEN;
@@ -17,7 +17,10 @@ use crate::protocol::{Class, Dialect, Protocol, Request, Verb};
 impl Proxy {
     pub(super) fn ask_one(&mut self, asked: Asked<'_>, sink: &mut dyn Transmit) -> Taken {
         let Some(key) = asked.request.key() else { return Taken::Yes };
-        let home = self.home_of(&self.clients[asked.client], &key);
+        let home = match self.lead_of(&self.clients[asked.client], &key) {
+            Lead::One(home) => home,
+            Lead::Several(destination) => return self.ask_several(asked, &key, destination, sink),
+        };
         let pool = home.index();
         let looked = self.answer_cached(&asked, home, &key, sink);
         if looked == Looked::Answered {

@@ -107,20 +107,24 @@ impl Proxy {
         if let Some(client) = backend.uploader.take() {
             self.swallow_upload(client);
         }
-        let was_up = backend.phase == Phase::Up;
-        let mut start = 0;
-        for entry in std::mem::take(&mut backend.in_flight) {
-            let begins = std::mem::replace(&mut start, entry.end);
+        let is_closed = backend.phase == Phase::Up
+            && failure == Failure::Closed
+            && matches!(backend.role, Role::Shared { .. });
+        let in_flight = std::mem::take(&mut backend.in_flight);
+        let may_repeat = |entry: &InFlight| {
             let unsent = !backend.outgoing.is_sent(entry.end);
-            let again = was_up
-                && failure == Failure::Closed
-                && !entry.begun
-                && (unsent || entry.repeatable)
-                && entry.repeats < MAX_REPEATS
-                && matches!(backend.role, Role::Shared { .. })
-                && self.ask_again(&backend, &entry, begins);
-            if !again {
-                self.fail(&mut backend, &entry, failure, sink);
+            is_closed && !entry.begun && (unsent || entry.repeatable) && entry.repeats < MAX_REPEATS
+        };
+        // What may be asked elsewhere goes together, so that it is carried out in the order in which it was asked.
+        let is_attempt = |entry: &InFlight| matches!(entry.owner, Owner::Attempt(_));
+        let attempts_move = in_flight.iter().any(|entry| is_attempt(entry) && !may_repeat(entry));
+        let stays = |entry: &InFlight| may_repeat(entry) && !(attempts_move && is_attempt(entry));
+        let again: Vec<bool> = in_flight.iter().map(stays).collect();
+        let mut start = 0;
+        for (entry, again) in in_flight.iter().zip(again) {
+            let begins = std::mem::replace(&mut start, entry.end);
+            if !again || !self.ask_again(&backend, entry, begins) {
+                self.fail(&mut backend, entry, failure, sink);
             }
         }
     }
@@ -161,28 +165,14 @@ impl Proxy {
     fn fail(&mut self, backend: &mut Backend, entry: &InFlight, failure: Failure, sink: &mut dyn Transmit) {
         self.trace_loss(backend.server, entry);
         let pool = usize::from(backend.server.pool);
-        let reply = match entry.tag {
-            _ if entry.quiet == Quiet::Always => Vec::new(),
-            None => failure.line(),
-            Some(tag) => super::binary::failure(tag, failure),
-        };
+        if matches!(entry.owner, Owner::Client { .. } | Owner::Part(_) | Owner::Attempt(_)) {
+            self.pools[pool].view.requests.count(entry.verb, Outcome::Unavailable);
+        }
         match entry.owner {
-            Owner::Client { client, place } => {
-                self.pools[pool].view.requests.count(entry.verb, Outcome::Unavailable);
-                if entry.begun && !entry.hidden && !self.take_back(client, place) {
-                    return self.cut_for(client, |counters| &mut counters.cut_half_reply);
-                }
-                self.reply(client, place, &reply, sink);
-            }
-            Owner::Part(part) => {
-                self.pools[pool].view.requests.count(entry.verb, Outcome::Unavailable);
-                let gather = self.gathers.get(part.gather).map(|gather| (gather.client, gather.place));
-                let Some((client, place)) = gather else { return };
-                let to = self.clients.get_mut(client);
-                match self.gathers.failed(part, reply.clone(), to, &mut self.commons, sink) {
-                    Ok(()) => {}
-                    Err(HalfItem) if self.take_back(client, place) => self.reply(client, place, &reply, sink),
-                    Err(HalfItem) => self.cut_for(client, |counters| &mut counters.cut_half_reply),
+            Owner::Client { .. } | Owner::Part(_) => self.tell_failure(entry, failure, sink),
+            Owner::Attempt(attempt) => {
+                if let Err(owner) = self.attempt_failed(attempt, entry, sink) {
+                    self.tell_failure(&InFlight { owner, ..*entry }, failure, sink);
                 }
             }
             Owner::Fill => {
@@ -190,6 +180,36 @@ impl Proxy {
                 self.pools[pool].counters.fills_lost += 1;
             }
             Owner::Probe | Owner::Nobody => {}
+        }
+    }
+
+    /// Tells the client of a request why it is not answered.
+    pub(super) fn tell_failure(&mut self, entry: &InFlight, failure: Failure, sink: &mut dyn Transmit) {
+        let reply = match entry.tag {
+            _ if entry.quiet == Quiet::Always => Vec::new(),
+            None => failure.line(),
+            Some(tag) => super::binary::failure(tag, failure),
+        };
+        match entry.owner {
+            Owner::Client { client, place } => {
+                self.commons.tracer.failed(client, place, Outcome::Unavailable);
+                if entry.begun && !entry.hidden && !self.take_back(client, place) {
+                    return self.cut_for(client, |counters| &mut counters.cut_half_reply);
+                }
+                self.reply(client, place, &reply, sink);
+            }
+            Owner::Part(part) => {
+                let gather = self.gathers.get(part.gather).map(|gather| (gather.client, gather.place));
+                let Some((client, place)) = gather else { return };
+                self.commons.tracer.failed(client, place, Outcome::Unavailable);
+                let to = self.clients.get_mut(client);
+                match self.gathers.failed(part, reply.clone(), to, &mut self.commons, sink) {
+                    Ok(()) => {}
+                    Err(HalfItem) if self.take_back(client, place) => self.reply(client, place, &reply, sink),
+                    Err(HalfItem) => self.cut_for(client, |counters| &mut counters.cut_half_reply),
+                }
+            }
+            _ => {}
         }
     }
 

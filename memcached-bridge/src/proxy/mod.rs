@@ -115,7 +115,7 @@ use cache::Cache;
 use client::{Client, Commons};
 use gather::Gathers;
 use retrieval::Lines;
-use route::RoutePart;
+use route::{Attempt, AttemptId, RoutePart};
 use server::Server;
 
 pub use backend::{BackendId, ServerId};
@@ -189,6 +189,7 @@ pub struct Proxy {
     /// Requests in flight on all of them.
     in_flight: usize,
     gathers: Gathers,
+    attempts: SlotMap<AttemptId, Attempt>,
     commons: Commons,
     /// The number of the next write.
     writes: u64,
@@ -268,6 +269,7 @@ impl Proxy {
             backends: SlotMap::with_key(),
             in_flight: 0,
             gathers: Gathers::default(),
+            attempts: SlotMap::with_key(),
             commons: Commons::default(),
             writes: spread(seed),
             lines: Lines::default(),
@@ -434,6 +436,7 @@ impl Proxy {
             }
             part.view.counters.publish(&part.counters);
         }
+        self.routes.iter().for_each(RoutePart::publish);
         self.settle(sink);
     }
 

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::gather::{Merge, PartId};
 use super::in_flight::{InFlight, Owner, Place, Writes};
 use super::request::{Asked, Taken};
-use super::route::Home;
+use super::route::{AttemptId, Home, Lead};
 use crate::protocol::delimit::Shape;
 use crate::protocol::{Class, Request, Verb, render};
 
@@ -20,6 +20,8 @@ pub(super) struct Lines {
     stride: u64,
     failure: Option<Failure>,
     wanted: Vec<Wanted>,
+    /// Keys of several pools: each is asked for by itself.
+    attempts: Vec<AttemptId>,
 }
 
 /// The line of one server.
@@ -37,7 +39,10 @@ impl Proxy {
         match (keys.next(), keys.next()) {
             (Some(_), None) => self.ask_one(asked, sink),
             (Some(first), Some(_)) => {
-                let home = self.home_of(&self.clients[asked.client], &first);
+                let home = match self.lead_of(&self.clients[asked.client], &first) {
+                    Lead::One(home) => home,
+                    Lead::Several(destination) => self.home_up(asked.client, destination, &first),
+                };
                 let server = self.pools[home.index()].ring.locate(&first);
                 match self.lane(home, server, asked.protocol()) {
                     Ok(backend) if !self.has_room(backend, asked.client) => Taken::NotYet,
@@ -66,9 +71,10 @@ impl Proxy {
         let mut to = std::mem::take(&mut self.lines);
         to.stride = stride;
         for key in request.keys() {
-            let home = match route {
-                None => default,
-                Some(_) => self.home_of(&self.clients[asked.client], &key),
+            let (home, several) = match route.map(|_| self.lead_of(&self.clients[asked.client], &key)) {
+                None => (default, None),
+                Some(Lead::One(home)) => (home, None),
+                Some(Lead::Several(id)) => (self.home_up(asked.client, id, &key), Some(id)),
             };
             let pool = home.index();
             let hash = match self.pools[pool].cache {
@@ -104,6 +110,10 @@ impl Proxy {
                 }
                 self.observe(home, &key, hash, &mut to.wanted);
             }
+            if let Some(destination) = several {
+                to.attempts.push(self.attempt_key(&asked, destination, &key));
+                continue;
+            }
             let line = match self.line_for(home, &key, request, &mut to.lines) {
                 Ok(line) => line,
                 Err(unreachable) => {
@@ -131,12 +141,14 @@ impl Proxy {
                 backend.outgoing.tail().extend_from_slice(b"\r\n");
             }
         }
-        let end = (to.lines.is_empty() && to.failure.is_none()).then_some(&b"END\r\n"[..]);
+        let nothing_is_asked = to.lines.is_empty() && to.attempts.is_empty();
+        let end = (nothing_is_asked && to.failure.is_none()).then_some(&b"END\r\n"[..]);
         self.pass_items(asked.client, place, &mut items, end, sink);
         self.post_lines(&asked, place, &to, sink);
         self.writes += stride * to.lines.len() as u64;
         self.fill_wanted(&mut to.wanted);
         to.lines.clear();
+        to.attempts.clear();
         self.lines = Lines { failure: None, ..to };
         Taken::Yes
     }
@@ -171,14 +183,14 @@ impl Proxy {
         &mut self,
         asked: &Asked<'_>,
         place: Place,
-        &Lines { ref lines, stride, failure, .. }: &Lines,
+        &Lines { ref lines, ref attempts, stride, failure, .. }: &Lines,
         sink: &mut dyn Transmit,
     ) {
-        let gather = match (lines.len(), failure) {
+        let gather = match (lines.len() + attempts.len(), failure) {
             // Answered.
             (0, None) => return,
             (0, Some(failure)) => return self.refuse(asked, place, failure, sink),
-            (1, None) => None,
+            (1, None) if attempts.is_empty() => None,
             (parts, failure) => {
                 let merge = Merge::Items;
                 Some(self.gathers.begin(asked.client, place, merge, parts, failure.map(Failure::line)))
@@ -196,6 +208,11 @@ impl Proxy {
                 in_flight.writes = Some(Writes { first, count: line.keys, hash: None });
             }
             self.post(line.backend, in_flight);
+        }
+        for (part, attempt) in (lines.len() as u16..).zip(attempts) {
+            // There is a gather if there is an attempt.
+            let Some(gather) = gather else { break };
+            self.begin_attempt(*attempt, Owner::Part(PartId { gather, part }), sink);
         }
         if failure.is_some() {
             self.commons.tracer.failed(asked.client, place, super::Outcome::Unavailable);

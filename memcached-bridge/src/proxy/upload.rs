@@ -10,8 +10,9 @@ use super::in_flight::{InFlight, Owner};
 use super::keyed::{push_head, shape};
 use super::quiet::Quiet;
 use super::request::Asked;
+use super::route::Lead;
 use super::{MAX_UPLOADS, Proxy};
-use crate::protocol::Protocol;
+use crate::protocol::{Head, Protocol};
 
 /// Connections that wait for the next large value, by server.
 const MAX_IDLE_UPLOADS: usize = 4;
@@ -27,7 +28,18 @@ impl Proxy {
         }
         client.awaited = 0;
         let Some(key) = asked.request.key() else { return self.refuse_upload(&asked, len, None, sink) };
-        let home = self.home_of(&self.clients[asked.client], &key);
+        let (home, lowered) = match self.lead_of(&self.clients[asked.client], &key) {
+            Lead::One(home) => (home, None),
+            Lead::Several(destination) => {
+                let at = self.first_up(destination, &key);
+                let lowered = self.short_lived(destination, at, &asked.request, asked.head);
+                (self.home_up(asked.client, destination, &key), lowered)
+            }
+        };
+        let asked = match lowered.as_deref().map(|lowered| (lowered, asked.protocol().parse_head(lowered))) {
+            Some((head, Head::Complete { request, .. })) => Asked { request, head, ..asked },
+            _ => asked,
+        };
         let pool = home.index();
         let server = ServerId { pool: home.pool, server: self.pools[pool].ring.locate(&key).0 };
         let backend = match self.upload_connection(server, asked.protocol(), asked.client) {

@@ -168,7 +168,15 @@ fn route(
 }
 
 fn destination(config: &Config, to: &Destination, places: &DestinationPlaces, problems: &mut Problems<'_>) {
-    leads_to(config, &to.pool, &places.pool, problems);
+    let spans = std::iter::once(&places.pool).chain(&places.failover);
+    let names: Vec<&str> = to.pools().collect();
+    for (index, (name, place)) in names.iter().zip(spans).enumerate() {
+        leads_to(config, name, place, problems);
+        if names[..index].contains(name) {
+            let message = format!("pool `{name}` is named twice for the same keys");
+            problems.error(place, message, "name each pool once");
+        }
+    }
 }
 
 /// A route can lead to the pool.

@@ -1,14 +1,18 @@
 //! `[[route]]`: one address for the keys of several pools.
 
 use ipnet::IpNet;
+use memcached_bridge::proxy::limits::{MAX_TTL_SECONDS, MaxTtl};
 
 use super::read::{NETWORKS, here, name, warn_of_openness};
-use super::reader::{Reader, Span};
+use super::reader::{Located, Reader, Span};
 use super::security;
 use super::types::{Destination, Route, loopback};
 
 /// The longest prefix: a key has no more bytes.
 const MAX_PREFIX: usize = 250;
+
+/// How long items live in a pool that is failed over to, unless told: nobody deletes them there once the first pool is back.
+const FAILOVER_TTL_S: u32 = 60;
 
 /// Where the parts of a route stand.
 pub(super) struct RoutePlaces {
@@ -21,6 +25,7 @@ pub(super) struct RoutePlaces {
 /// Where the parts of a destination stand.
 pub(super) struct DestinationPlaces {
     pub(super) pool: Span,
+    pub(super) failover: Vec<Span>,
 }
 
 pub(super) fn route(mut table: Reader<'_, '_>) -> Option<(Route, RoutePlaces)> {
@@ -68,6 +73,35 @@ fn prefix(mut table: Reader<'_, '_>) -> Option<(String, Destination, Span, Desti
 /// Where keys go. Whether the pools are there shows only when all sections are read.
 fn destination(table: &mut Reader<'_, '_>) -> Option<(Destination, DestinationPlaces)> {
     let pool = table.text("pool");
-    let pool = table.required("pool", "\"web\"", pool)?;
-    Some((Destination { pool: pool.value }, DestinationPlaces { pool: pool.span }))
+    let pool = table.required("pool", "\"web\"", pool);
+    let failover = pools(table, "failover");
+    let ttl = table.integer("failover_ttl_s", 0..=MAX_TTL_SECONDS.into());
+    let on_miss = table.boolean("failover_on_miss");
+    for (key, span) in
+        [("failover_ttl_s", ttl.as_ref().map(span)), ("failover_on_miss", on_miss.as_ref().map(span))]
+    {
+        if let (Some(span), true) = (span, failover.is_empty()) {
+            let message = format!("`{key}` without `failover` means nothing");
+            table.error(&span, message, format!("add `failover = [\"spare\"]`, or remove `{key}`"));
+        }
+    }
+    let seconds = ttl.map_or(FAILOVER_TTL_S, |ttl| ttl.value as u32);
+    let pool = pool?;
+    let (names, spans) = failover.into_iter().map(|name| (name.value, name.span)).unzip();
+    let destination = Destination {
+        pool: pool.value,
+        failover: names,
+        failover_ttl: Some(MaxTtl { seconds }).filter(|ttl| ttl.seconds > 0),
+        failover_on_miss: on_miss.is_some_and(|value| value.value),
+    };
+    Some((destination, DestinationPlaces { pool: pool.span, failover: spans }))
+}
+
+fn span<T>(located: &Located<T>) -> Span {
+    located.span.clone()
+}
+
+/// Names of pools.
+fn pools(table: &mut Reader<'_, '_>, key: &'static str) -> Vec<Located<String>> {
+    table.parsed_list::<String>(key, "names of pools").map(|names| names.value).unwrap_or_default()
 }

@@ -547,3 +547,30 @@ fn what_is_wrong_with_routes_is_told() {
         assert!(found.iter().any(|problem| problem == expected), "{with}: {found:#?}");
     }
 }
+
+#[test]
+fn pools_to_fail_over_to_are_read_and_checked() {
+    let with = |keys: &str| ROUTED.replace("prefix = \"user:\"", &format!("prefix = \"user:\"\n{keys}"));
+    let read = |keys: &str| parse("f", &with(keys)).config.unwrap().routes.remove(0).prefixes.remove(0).1;
+    let to = read("failover = [\"web\"]");
+    assert_eq!((to.failover_ttl.unwrap().seconds, to.failover_on_miss), (60, false));
+    let to = read("failover = [\"web\"]\nfailover_ttl_s = 0\nfailover_on_miss = true");
+    assert_eq!((to.failover, to.failover_ttl, to.failover_on_miss), (vec!["web".to_owned()], None, true));
+    for (keys, expected) in [
+        (
+            "failover_ttl_s = 5",
+            "f:19:18: error: `failover_ttl_s` without `failover` means nothing\n  remedy: add `failover = [\"spare\"]`, or remove `failover_ttl_s`",
+        ),
+        (
+            "failover = [\"users\"]",
+            "f:19:13: error: pool `users` is named twice for the same keys\n  remedy: name each pool once",
+        ),
+        (
+            "failover = [\"web\", \"webb\"]",
+            "f:19:20: error: there is no pool `webb`\n  remedy: did you mean `web`?",
+        ),
+    ] {
+        let found: Vec<String> = parse("f", &with(keys)).problems.iter().map(ToString::to_string).collect();
+        assert!(found.iter().any(|problem| problem == expected), "{keys}: {found:#?}");
+    }
+}

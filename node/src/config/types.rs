@@ -343,7 +343,7 @@ pub struct Route {
 impl Route {
     /// The names of all pools that it leads to, some perhaps twice.
     pub fn pools(&self) -> impl Iterator<Item = &str> {
-        self.destinations().map(|to| to.pool.as_str())
+        self.destinations().flat_map(Destination::pools)
     }
 
     fn destinations(&self) -> impl Iterator<Item = &Destination> {
@@ -354,8 +354,21 @@ impl Route {
 /// Where the keys of a route or of one of its prefixes go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Destination {
-    /// The name of the pool that has them. It is served over TCP.
+    /// The name of the pool that has them. It is served over TCP, as all are that are named here.
     pub pool: String,
+    /// The pools that are asked in turn when a server of it fails.
+    pub failover: Vec<String>,
+    /// How long at most an item lives that is stored in one of these.
+    pub failover_ttl: Option<MaxTtl>,
+    /// Whether a key that one does not have is asked of the next, too.
+    pub failover_on_miss: bool,
+}
+
+impl Destination {
+    /// The names of all its pools, some perhaps twice.
+    pub fn pools(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.pool.as_str()).chain(self.failover.iter().map(String::as_str))
+    }
 }
 
 /// `[[pool.server]]`

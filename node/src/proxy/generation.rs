@@ -71,7 +71,7 @@ pub(super) fn next(
         let id = DoorId::Route(serving.routes.len() as u16);
         let listen = listen(&route.door, "`listen` in [[route]]", before, &mut listeners)?;
         serving.doors.push(open_door(id, &route.name, &route.door, &route.clients, listen, before)?);
-        let opened = open_route(route, &serving.pools, before, now)?;
+        let opened = open_route(route, &serving.pools, before, threads, now)?;
         serving.routes.push(opened);
     }
     let successors: Vec<Option<u16>> =
@@ -167,6 +167,7 @@ fn open_route(
     route: &config::Route,
     pools: &[Arc<OpenPool>],
     before: &Serving,
+    threads: usize,
     now: Nanos,
 ) -> Result<Arc<OpenRoute>, StartError> {
     let names = |pools: &[Arc<OpenPool>]| -> Vec<String> {
@@ -176,15 +177,22 @@ fn open_route(
     if let Some(same) = old.filter(|_| names(&before.pools) == names(pools)) {
         return Ok(Arc::clone(same));
     }
-    let destination = |to: &config::Destination| Destination { pool: pool_index(pools, &to.pool) };
+    let index = |name: &String| pool_index(pools, name);
+    let destination = |to: &config::Destination| Destination {
+        pool: index(&to.pool),
+        failover: to.failover.iter().map(index).collect(),
+        failover_ttl: to.failover_ttl,
+        failover_on_miss: to.failover_on_miss,
+    };
     let prefixes = route.prefixes.iter();
-    let shared = SharedRoute::new(Route {
+    let shared = Route {
         name: route.name.clone(),
         default: destination(&route.default),
         prefixes: prefixes.map(|(prefix, to)| (prefix.as_bytes().to_vec(), destination(to))).collect(),
         limits: limits(&route.door, now),
         credentials: credentials(&route.door, "[[route]]")?,
-    });
+    };
+    let shared = SharedRoute::new(shared, threads);
     Ok(Arc::new(OpenRoute { config: route.clone(), shared }))
 }
 

@@ -52,6 +52,9 @@ impl Source for View {
         for door in &serving.doors {
             collect_clients(&serving, door, metrics);
         }
+        for route in &serving.routes {
+            collect_route(route, metrics);
+        }
         for pool in &serving.pools {
             collect_requests(pool, metrics);
             collect_servers(pool, metrics);
@@ -69,14 +72,22 @@ fn connections(door: Option<&OpenDoor>) -> u64 {
 
 fn describe_route(route: &OpenRoute, door: Option<&OpenDoor>) -> RouteStatus {
     let config = &route.config;
-    let leads =
-        |(prefix, to): (&str, &Destination)| LeadStatus { prefix: prefix.to_owned(), pool: to.pool.clone() };
+    let leads = |(prefix, to): (&str, &Destination)| LeadStatus {
+        prefix: prefix.to_owned(),
+        pool: to.pool.clone(),
+        failover: to.failover.clone(),
+    };
+    let mut counters = BTreeMap::new();
+    for (name, _, value) in route.shared.threads().iter().flat_map(|thread| thread.read()) {
+        *counters.entry(name.to_owned()).or_default() += value;
+    }
     let prefixes = config.prefixes.iter().map(|(prefix, to)| (prefix.as_str(), to));
     RouteStatus {
         name: config.name.clone(),
         listen: door.map(|door| door.listen.to_string()).unwrap_or_default(),
         connections: connections(door),
         leads: std::iter::once(("", &config.default)).chain(prefixes).map(leads).collect(),
+        counters,
     }
 }
 
@@ -170,6 +181,16 @@ fn collect_clients(serving: &Serving, door: &OpenDoor, metrics: &mut Metrics) {
     ] {
         let name = format!("smartswitch_proxy_{name}_total");
         metrics.counter(&name, help, &labels, value.load(Ordering::Relaxed));
+    }
+}
+
+fn collect_route(route: &OpenRoute, metrics: &mut Metrics) {
+    for (index, thread) in route.shared.threads().iter().enumerate() {
+        let index = index.to_string();
+        let labels = [("route", route.config.name.as_str()), ("thread", index.as_str())];
+        for (name, help, value) in thread.read() {
+            metrics.counter(&format!("smartswitch_route_{name}_total"), help, &labels, value);
+        }
     }
 }
 

@@ -115,7 +115,8 @@ fn route_lines(route: &RouteStatus) -> Vec<String> {
     let headline = format!("route {} {}  {} connections", route.name, route.listen, route.connections);
     let lead = |lead: &LeadStatus| {
         let prefix = if lead.prefix.is_empty() { "(other keys)" } else { &lead.prefix };
-        format!("  {prefix:<24} {}", lead.pool)
+        let failover = lead.failover.iter().map(|pool| format!(", else {pool}")).collect::<String>();
+        format!("  {prefix:<24} {}{failover}", lead.pool)
     };
     std::iter::once(headline).chain(route.leads.iter().map(lead)).collect()
 }

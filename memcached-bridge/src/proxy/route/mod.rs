@@ -5,19 +5,37 @@
 //! several pools is gathered from all of them; `flush_all`, `verbosity` and `stats` are for every pool that the route leads
 //! to. Keys are not changed on their way.
 //!
+//! # More than one pool for a key
+//!
+//! A destination may name pools to fail over to. The first of its pools whose server of the key is not known to be down is
+//! asked, and the next one if that server fails; misses lead on if `failover_on_miss` says so. Values that are stored at a
+//! pool failed over to live for `failover_ttl` at most, since nobody deletes them there once the first pool is back; a delete
+//! goes to all pools of the destination while these are up. A pool that was down returns with the values it had.
+//!
 //! | module | what it is |
 //! |---|---|
 //! | `prefixes` | the longest prefix of a key |
+//! | `several` | a request whose key several pools may have |
+//! | `attempt` | a request that is asked of several pools in turn |
+//! | `counters` | what is counted |
 
+mod attempt;
+mod counters;
 mod prefixes;
+mod several;
 
 use std::sync::Arc;
 
+use fabric::counters::Published;
+
 use super::client::{Client, ClientId};
 use super::door::Door;
-use super::limits::ClientLimits;
+use super::limits::{ClientLimits, MaxTtl};
 use super::{PoolPart, Proxy};
 use crate::session::credentials::Credentials;
+use attempt::DestinationId;
+pub(super) use attempt::{Arrived, Attempt, AttemptId};
+pub use counters::RouteCounters;
 use prefixes::Prefixes;
 
 /// Where a route's keys go. Pools go by their index in the order in which the [`Proxy`] is given them.
@@ -40,17 +58,28 @@ pub struct Route {
 pub struct Destination {
     /// The pool that has it.
     pub pool: u16,
+    /// The pools that are asked in turn when its server fails.
+    pub failover: Vec<u16>,
+    /// How long at most an item lives that is stored in one of these.
+    pub failover_ttl: Option<MaxTtl>,
+    /// Whether a key that one does not have is asked of the next, too.
+    pub failover_on_miss: bool,
 }
 
 impl Destination {
     /// `pool`, and nothing else.
     pub fn of(pool: u16) -> Self {
-        Self { pool }
+        Self { pool, failover: Vec::new(), failover_ttl: None, failover_on_miss: false }
     }
 
-    /// The pools that hold its keys.
+    /// The pools that may hold its keys.
     fn pools(&self) -> impl Iterator<Item = u16> + '_ {
-        std::iter::once(self.pool)
+        self.chain()
+    }
+
+    /// Whether its keys are asked of one pool alone.
+    fn is_plain(&self) -> bool {
+        self.failover.is_empty()
     }
 }
 
@@ -64,11 +93,13 @@ pub struct SharedRoute {
     /// The pools that it leads to, none twice.
     pools: Vec<u16>,
     door: Door,
+    /// By thread: [`RouteCounters`].
+    threads: Vec<Arc<Published>>,
 }
 
 impl SharedRoute {
-    /// The shared state of `route`.
-    pub fn new(route: Route) -> Arc<Self> {
+    /// The shared state of `route` for `threads` threads.
+    pub fn new(route: Route, threads: usize) -> Arc<Self> {
         let Route { name, default, prefixes, limits, credentials } = route;
         let (prefixes, mut destinations): (Vec<Vec<u8>>, Vec<Destination>) = prefixes.into_iter().unzip();
         destinations.push(default);
@@ -76,7 +107,13 @@ impl SharedRoute {
         pools.sort_unstable();
         pools.dedup();
         let (prefixes, door) = (Prefixes::new(prefixes), Door::new(limits, credentials));
-        Arc::new(Self { name, prefixes, destinations, pools, door })
+        let threads = (0..threads).map(|_| Published::new::<RouteCounters>()).collect();
+        Arc::new(Self { name, prefixes, destinations, pools, door, threads })
+    }
+
+    /// What each thread has counted.
+    pub fn threads(&self) -> &[Arc<Published>] {
+        &self.threads
     }
 
     /// Its name.
@@ -98,10 +135,18 @@ impl SharedRoute {
         self.destinations[self.destinations.len() - 1].pool
     }
 
-    fn destination_of(&self, key: &[u8]) -> &Destination {
-        let index = self.prefixes.longest_of(key);
-        &self.destinations[index.unwrap_or(self.destinations.len() - 1)]
+    fn destination_of(&self, key: &[u8]) -> usize {
+        self.prefixes.longest_of(key).unwrap_or(self.destinations.len() - 1)
     }
+}
+
+/// Where a key goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lead {
+    /// To one pool.
+    One(Home),
+    /// To this destination of several.
+    Several(DestinationId),
 }
 
 /// The pool of a key, and which of each server's connections its client uses there.
@@ -122,9 +167,20 @@ impl Home {
 #[derive(Debug)]
 pub(super) struct RoutePart {
     pub(super) shared: Arc<SharedRoute>,
+    pub(super) counters: RouteCounters,
+    view: Arc<Published>,
 }
 
 impl RoutePart {
+    fn new(shared: Arc<SharedRoute>, thread: u16) -> Self {
+        let view = Arc::clone(&shared.threads[usize::from(thread)]);
+        Self { shared, counters: RouteCounters::default(), view }
+    }
+
+    pub(super) fn publish(&self) {
+        self.view.publish(&self.counters);
+    }
+
     /// Adopts the rings in force of the pools that it leads to.
     pub(super) fn adopt_rings(&self, pools: &mut [PoolPart]) {
         self.shared.pools.iter().for_each(|pool| pools[usize::from(*pool)].adopt_ring());
@@ -135,14 +191,14 @@ impl Proxy {
     /// Serves `routes`, too, which lead to its pools.
     ///
     /// # Panics
-    /// If a route leads to a pool that is not there.
+    /// If a route leads to a pool that is not there, or was made for fewer threads.
     #[must_use]
     pub fn with_routes(mut self, routes: Vec<Arc<SharedRoute>>) -> Self {
         let pools = self.pools.len();
         let leads_nowhere =
             |route: &Arc<SharedRoute>| route.pools.iter().any(|pool| usize::from(*pool) >= pools);
         assert!(!routes.iter().any(leads_nowhere), "a route leads to a pool that is not there");
-        self.routes = routes.into_iter().map(|shared| RoutePart { shared }).collect();
+        self.routes = routes.into_iter().map(|shared| RoutePart::new(shared, self.thread)).collect();
         self
     }
 
@@ -154,16 +210,23 @@ impl Proxy {
         }
     }
 
-    /// Where a client's `key` is.
+    /// Where a client's `key` goes.
     #[inline]
-    pub(super) fn home_of(&self, client: &Client, key: &[u8]) -> Home {
+    pub(super) fn lead_of(&self, client: &Client, key: &[u8]) -> Lead {
         match client.route {
-            None => Home { pool: client.pool, lane: client.lane },
-            Some(route) => {
-                let destination = self.routes[usize::from(route)].shared.destination_of(key);
-                self.home_in(destination.pool, client.lane)
-            }
+            None => Lead::One(Home { pool: client.pool, lane: client.lane }),
+            Some(route) => self.routed_lead(route, client.lane, key),
         }
+    }
+
+    fn routed_lead(&self, route: u16, lane: u8, key: &[u8]) -> Lead {
+        let shared = &self.routes[usize::from(route)].shared;
+        let index = shared.destination_of(key);
+        let destination = &shared.destinations[index];
+        if destination.is_plain() {
+            return Lead::One(self.home_in(destination.pool, lane));
+        }
+        Lead::Several(DestinationId { route, index: index as u16 })
     }
 
     /// `pool` as a client in `lane` of a route uses it.

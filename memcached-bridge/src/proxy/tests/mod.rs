@@ -2,6 +2,7 @@
 
 mod cached;
 mod failing;
+mod failover;
 mod flow;
 mod handover;
 mod limits;

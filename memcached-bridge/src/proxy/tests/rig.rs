@@ -112,7 +112,7 @@ impl Rig {
     /// A route to `pools`, whose clients [`open`](Rig::open) gives.
     pub(crate) fn routed(pools: Vec<Pool>, route: Route) -> Self {
         let mut rig = Self::of_pools(pools);
-        rig.proxy = rig.proxy.with_routes(vec![SharedRoute::new(route)]);
+        rig.proxy = rig.proxy.with_routes(vec![SharedRoute::new(route, 1)]);
         rig.door = DoorId::Route(0);
         rig
     }

@@ -5,11 +5,11 @@ use crate::proxy::limits::{ClientLimits, Rate};
 use crate::proxy::pool::Pool;
 use crate::proxy::route::{Destination, Route};
 
-fn named(name: &str, servers: usize, cache: bool) -> Pool {
+pub(super) fn named(name: &str, servers: usize, cache: bool) -> Pool {
     Pool { name: name.to_owned(), ..pool(servers, cache) }
 }
 
-fn route(default: Destination, prefixes: Vec<(&str, Destination)>) -> Route {
+pub(super) fn route(default: Destination, prefixes: Vec<(&str, Destination)>) -> Route {
     Route {
         name: "front".to_owned(),
         default,
@@ -26,7 +26,7 @@ fn split(cache: bool) -> Rig {
     Rig::routed(pools, route(Destination::of(0), prefixes))
 }
 
-fn items(rig: &Rig) -> Vec<usize> {
+pub(super) fn items(rig: &Rig) -> Vec<usize> {
     rig.servers.iter().map(|server| server.store.usage().curr_items).collect()
 }
 

@@ -65,10 +65,14 @@ impl Proxy {
         if self.commons.tracer.is_idle() {
             return None;
         }
+        let owner = match owner {
+            Owner::Attempt(id) => self.attempt_owner(id)?,
+            owner => owner,
+        };
         let (client, place) = match owner {
             Owner::Client { client, place } => (client, place),
             Owner::Part(part) => self.gathers.get(part.gather).map(|gather| (gather.client, gather.place))?,
-            Owner::Fill | Owner::Probe | Owner::Nobody => return None,
+            Owner::Attempt(_) | Owner::Fill | Owner::Probe | Owner::Nobody => return None,
         };
         self.commons.tracer.open(client, place)
     }
@@ -96,7 +100,10 @@ impl Proxy {
         if let Some(open) = self.traced(entry.owner) {
             open.answered_by(server, entry, Outcome::Unavailable);
             open.done_by(server, now);
-            open.failure.get_or_insert(Outcome::Unavailable);
+            // An attempt may be answered elsewhere.
+            if !matches!(entry.owner, Owner::Attempt(_)) {
+                open.failure.get_or_insert(Outcome::Unavailable);
+            }
         }
     }
 }
