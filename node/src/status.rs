@@ -197,6 +197,9 @@ pub struct LeadStatus {
     pub prefix: String,
     /// The pool that has them.
     pub pool: String,
+    /// The pools that have copies of them.
+    #[serde(default)]
+    pub replicas: Vec<String>,
     /// The pools that are asked in turn when it fails.
     #[serde(default)]
     pub failover: Vec<String>,

@@ -122,7 +122,7 @@ pub fn mark_stale(out: &mut impl Sink, key: &[u8], cas: u64) {
 }
 
 /// Whether `key` can stand in a line as it is.
-fn is_plain(key: &[u8]) -> bool {
+pub(crate) fn is_plain(key: &[u8]) -> bool {
     key.iter().all(|&byte| byte > b' ')
 }
 

@@ -175,13 +175,7 @@ impl Proxy {
         sink: &mut dyn Transmit,
     ) {
         let piece = Piece { len: bytes.len(), kind, within_item: false, last: true };
-        match renamed(front, bytes) {
-            Some((header, rest)) => {
-                let reply = [&header[..], rest].concat();
-                self.pass_on(BackendId::default(), front, &piece, &reply, sink);
-            }
-            None => _ = self.pass_on(BackendId::default(), front, &piece, bytes, sink),
-        }
+        self.pass_on(BackendId::default(), front, &piece, bytes, sink);
     }
 
     /// The first piece: the server has carried the request out.
@@ -331,7 +325,7 @@ fn with_end(piece: Piece, front: &InFlight, input: &[u8]) -> Piece {
 
 /// The header of a binary reply with the opcode that the client sent, if it is not the one that the server got, and what
 /// is behind it.
-fn renamed<'b>(front: &InFlight, bytes: &'b [u8]) -> Option<([u8; HEADER_LEN], &'b [u8])> {
+pub(super) fn renamed<'b>(front: &InFlight, bytes: &'b [u8]) -> Option<([u8; HEADER_LEN], &'b [u8])> {
     let tag = front.tag.filter(|tag| loud_opcode(tag.opcode) != tag.opcode)?;
     let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>()?;
     let mut header = *header;

@@ -91,6 +91,8 @@ pub(super) struct Client {
     pub(super) lane: u8,
     pub(super) protocol: Option<Protocol>,
     pub(super) reading: Reading,
+    /// Where the value that is being read goes besides.
+    pub(super) copies: Vec<BackendId>,
     pub(super) wait: Wait,
     /// Nothing more is read: what was asked is answered, then the connection is closed.
     pub(super) ending: bool,
@@ -149,6 +151,7 @@ impl Client {
             lane,
             protocol: None,
             reading: Reading::Requests,
+            copies: Vec::new(),
             wait: Wait::No,
             ending: false,
             announced: false,

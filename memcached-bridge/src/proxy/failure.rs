@@ -17,6 +17,8 @@ pub(super) enum Failure {
     TooManyWrites,
     #[error("the servers' statistics are too long")]
     StatsTooLong,
+    #[error("too few copies of this key can be written")]
+    TooFewCopies,
     #[error("this client sends too many requests")]
     ClientRate,
     #[error("the pool gets too many requests")]

@@ -11,6 +11,7 @@ use super::backend::BackendId;
 use super::client::{Client, ClientId, Commons, Flow, Transmit};
 use super::in_flight::Place;
 use super::quiet::Quiet;
+use super::route::Acknowledged;
 use crate::protocol::delimit::{Kind, Piece};
 
 slotmap::new_key_type! {
@@ -32,6 +33,8 @@ pub(super) enum Merge {
     Items,
     /// This, if all parts say that it was done; else what the first said that did not.
     Done { reply: Vec<u8>, quiet: Quiet },
+    /// One of the replies, as soon as enough copies have acknowledged a write.
+    Acks(Acknowledged),
     /// Lists of numbers, added up.
     Statistics(super::stats::Listing),
 }
@@ -124,6 +127,10 @@ impl Gathers {
                 listing.add(part, bytes);
                 Flow::Go
             }
+            (Merge::Acks(acks), _) => {
+                acks.add(part, bytes, piece.last);
+                Flow::Go
+            }
             (Merge::Done { reply, .. }, _) if says_done(reply, bytes) => Flow::Go,
             (_, _) => {
                 let (first, said) = gather.failure.get_or_insert((part, Vec::new()));
@@ -175,7 +182,11 @@ impl Gathers {
     ) -> Flow {
         let Some(gather) = self.table.get_mut(id) else { return Flow::Gone };
         gather.waiting -= 1;
-        if gather.waiting > 0 {
+        let is_settled = match &gather.merge {
+            Merge::Acks(acks) => acks.is_settled(gather.waiting),
+            _ => gather.waiting == 0,
+        };
+        if !is_settled {
             return Flow::Go;
         }
         let Some(gather) = self.table.remove(id) else { return Flow::Gone };
@@ -185,6 +196,7 @@ impl Gathers {
                 let said = said.unwrap_or(reply);
                 if quiet.hides(&said) { Cow::Borrowed(b"") } else { said.into() }
             }
+            (failure, Merge::Acks(acks)) => acks.reply(failure).into(),
             (Some(failure), _) => failure.into(),
             (None, Merge::Items) => Cow::Borrowed(b"END\r\n"),
             (None, Merge::Statistics(listing)) => listing.merged().into(),

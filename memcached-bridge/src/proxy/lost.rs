@@ -89,7 +89,7 @@ impl Proxy {
             _ if backend.in_flight.is_empty() => {}
             _ => self.server_failed(backend.server, failure),
         }
-        self.settle_requests(backend, failure, sink);
+        self.settle_requests(id, backend, failure, sink);
     }
 
     fn count_loss(&mut self, backend: &Backend, failure: Failure) {
@@ -103,9 +103,15 @@ impl Proxy {
     }
 
     /// Asks what may be asked again on another connection, and lets the others fail.
-    fn settle_requests(&mut self, mut backend: Backend, failure: Failure, sink: &mut dyn Transmit) {
+    fn settle_requests(
+        &mut self,
+        id: BackendId,
+        mut backend: Backend,
+        failure: Failure,
+        sink: &mut dyn Transmit,
+    ) {
         if let Some(client) = backend.uploader.take() {
-            self.swallow_upload(client);
+            self.leave_upload(client, id);
         }
         let is_closed = backend.phase == Phase::Up
             && failure == Failure::Closed
@@ -171,7 +177,7 @@ impl Proxy {
         match entry.owner {
             Owner::Client { .. } | Owner::Part(_) => self.tell_failure(entry, failure, sink),
             Owner::Attempt(attempt) => {
-                if let Err(owner) = self.attempt_failed(attempt, entry, sink) {
+                if let Err(owner) = self.attempt_failed(attempt, entry, failure, sink) {
                     self.tell_failure(&InFlight { owner, ..*entry }, failure, sink);
                 }
             }
@@ -244,19 +250,24 @@ impl Proxy {
             self.close_backend(oldest);
         }
         self.server_failed(server, failure);
-        self.settle_requests(given_up, failure, sink);
+        self.settle_requests(id, given_up, failure, sink);
     }
 
     pub(super) fn server_mut(&mut self, server: ServerId) -> &mut super::server::Server {
         &mut self.pools[usize::from(server.pool)].servers[usize::from(server.server)]
     }
 
-    /// The rest of the value that was on its way from `client` has nowhere to go.
-    fn swallow_upload(&mut self, client: ClientId) {
-        if let Some(client) = self.clients.get_mut(client)
-            && let Reading::Value { left, .. } = client.reading
+    /// The rest of the value that is on its way from `client` does not go to `backend`, and if that was the last one nowhere.
+    fn leave_upload(&mut self, id: ClientId, lost: BackendId) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.copies.retain(|copy| *copy != lost);
+        if let Reading::Value { backend, left } = client.reading
+            && backend == lost
         {
-            client.reading = Reading::Swallow(left);
+            client.reading = match client.copies.pop() {
+                Some(backend) => Reading::Value { backend, left },
+                None => Reading::Swallow(left),
+            };
         }
     }
 }

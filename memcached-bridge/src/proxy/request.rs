@@ -288,7 +288,8 @@ impl Proxy {
         let Some(client) = self.clients.get(id) else { return };
         self.pools[usize::from(client.pool)].counters.clients_closed += 1;
         if let Reading::Value { backend, .. } = client.reading {
-            self.abandon_upload(backend);
+            let copies = client.copies.clone();
+            std::iter::once(backend).chain(copies).for_each(|backend| self.abandon_upload(backend));
         }
         let Some(client) = self.clients.remove(id) else { return };
         self.commons.tracer.left(id, self.now);

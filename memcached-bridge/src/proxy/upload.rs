@@ -28,14 +28,19 @@ impl Proxy {
         }
         client.awaited = 0;
         let Some(key) = asked.request.key() else { return self.refuse_upload(&asked, len, None, sink) };
-        let (home, lowered) = match self.lead_of(&self.clients[asked.client], &key) {
+        let lead = self.lead_of(&self.clients[asked.client], &key);
+        let (home, lowered) = match lead {
             Lead::One(home) => (home, None),
-            Lead::Several(destination) => {
-                let at = self.first_up(destination, &key);
-                let lowered = self.short_lived(destination, at, &asked.request, asked.head);
-                (self.home_up(asked.client, destination, &key), lowered)
+            Lead::Several(id) if self.goes_to_copies(id, &asked.request) => {
+                return self.begin_upload_to_copies(&asked, &key, id, len, sink);
+            }
+            Lead::Several(id) => {
+                let at = self.first_up(id, &key);
+                let lowered = self.short_lived(id, at, &asked.request, asked.head);
+                (self.home_up(asked.client, id, &key), lowered)
             }
         };
+        let original = asked.head.len();
         let asked = match lowered.as_deref().map(|lowered| (lowered, asked.protocol().parse_head(lowered))) {
             Some((head, Head::Complete { request, .. })) => Asked { request, head, ..asked },
             _ => asked,
@@ -54,24 +59,29 @@ impl Proxy {
                 return self.refuse_upload(&asked, len, Some(failure), sink);
             }
         };
-        self.pools[pool].counters.uploads += 1;
         let client = &mut self.clients[asked.client];
         let owner = Owner::Client { client: asked.client, place: client.ask() };
         client.reading = Reading::Value { backend, left: len };
         let mut in_flight = InFlight::new(owner, asked.request.verb, shape(&asked.request), self.now);
-        in_flight.quiet = Quiet::of(&asked.request);
-        in_flight.tag = asked.tag();
-        in_flight.writes = writes;
-        if let Some(to) = self.backends.get_mut(backend) {
-            to.uploader = Some(asked.client);
-            push_head(to.outgoing.tail(), &asked);
+        (in_flight.quiet, in_flight.tag, in_flight.writes) = (Quiet::of(&asked.request), asked.tag(), writes);
+        self.post_upload(backend, &asked, in_flight);
+        if let Lead::Several(id) = lead {
+            self.drop_other_copies(id, home, &asked, &key);
         }
+        original
+    }
+
+    /// Writes the head of a request whose value is to follow.
+    pub(super) fn post_upload(&mut self, backend: BackendId, asked: &Asked<'_>, in_flight: InFlight) {
+        let Some(to) = self.backends.get_mut(backend) else { return };
+        self.pools[usize::from(to.server.pool)].counters.uploads += 1;
+        to.uploader = Some(asked.client);
+        push_head(to.outgoing.tail(), asked);
         self.post(backend, in_flight);
-        asked.head.len()
     }
 
     /// A connection for one more large value. `None` if the client has to wait for it.
-    fn upload_connection(
+    pub(super) fn upload_connection(
         &mut self,
         server: ServerId,
         protocol: Protocol,
@@ -97,7 +107,7 @@ impl Proxy {
     }
 
     /// Answers why the value is not forwarded; it is swallowed.
-    fn refuse_upload(
+    pub(super) fn refuse_upload(
         &mut self,
         asked: &Asked<'_>,
         len: usize,
@@ -125,31 +135,40 @@ impl Proxy {
             self.clients[id].reading = Reading::Swallow(left);
             return done;
         }
-        if !self.has_room(backend, id) {
-            return 0;
+        let copies = std::mem::take(&mut self.clients[id].copies);
+        // The slowest sets the pace.
+        let has_room = std::iter::once(backend).chain(copies.iter().copied()).all(|to| self.has_room(to, id));
+        if has_room {
+            for to in std::iter::once(backend).chain(copies.iter().copied()) {
+                self.send_value(to, &rest[..done]);
+            }
+            self.clients[id].reading = Reading::Value { backend, left };
         }
-        let Some(to) = self.backends.get_mut(backend) else { return 0 };
-        to.outgoing.tail().extend_from_slice(&rest[..done]);
-        if let Some(entry) = to.in_flight.back_mut() {
-            entry.end = to.outgoing.end();
+        if has_room && left == 0 {
+            self.clients[id].reading = Reading::Requests;
+            if self.clients[id].waiting() > 0 {
+                self.clients[id].wait = Wait::Turn;
+            }
+            std::iter::once(backend).chain(copies).for_each(|to| self.value_is_whole(to));
+            return done;
         }
-        if !to.announced && to.phase == super::backend::Phase::Up {
-            to.announced = true;
-            self.commons.to_backends.push_back(backend);
-        }
-        self.clients[id].reading = Reading::Value { backend, left };
-        if left == 0 {
-            self.value_is_whole(id, backend);
-        }
-        done
+        self.clients[id].copies = copies;
+        if has_room { done } else { 0 }
     }
 
-    fn value_is_whole(&mut self, id: ClientId, backend: BackendId) {
-        let client = &mut self.clients[id];
-        client.reading = Reading::Requests;
-        if client.waiting() > 0 {
-            client.wait = Wait::Turn;
+    fn send_value(&mut self, to: BackendId, bytes: &[u8]) {
+        let Some(backend) = self.backends.get_mut(to) else { return };
+        backend.outgoing.tail().extend_from_slice(bytes);
+        if let Some(entry) = backend.in_flight.back_mut() {
+            entry.end = backend.outgoing.end();
         }
+        if !backend.announced && backend.phase == super::backend::Phase::Up {
+            backend.announced = true;
+            self.commons.to_backends.push_back(to);
+        }
+    }
+
+    fn value_is_whole(&mut self, backend: BackendId) {
         let Some(to) = self.backends.get_mut(backend) else { return };
         to.uploader = None;
         to.progress = self.now;

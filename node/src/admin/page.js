@@ -177,12 +177,12 @@ function poolSection(pool, { old, grown }) {
 }
 
 function routeSection(route) {
-  const rows = route.leads.map(lead => [lead.prefix ? node("code", {}, lead.prefix) : "other keys", [lead.pool, ...lead.failover].join(", else ")]);
+  const rows = route.leads.map(lead => [lead.prefix ? node("code", {}, lead.prefix) : "other keys", [[lead.pool, ...lead.replicas].join(" + "), ...lead.failover].join(", else ")]);
   const counted = Object.entries(route.counters).filter(([, count]) => count > 0)
     .map(([name, count]) => [node("code", isLoss(name) ? { class: "bad" } : {}, name), short(count)]);
   return [node("h2", {}, `Route ${route.name}`, node("span", { class: "soft" }, `${route.listen}, ${short(route.connections)} connections`)),
     table("Prefixes", ["Prefix", "Pool"], rows),
-    counted.length ? table("Counters", ["Counter", "#Since the start"], counted) : null];
+    ...(counted.length ? [table("Counters", ["Counter", "#Since the start"], counted)] : [])];
 }
 
 function portSection({ ports, stations }, { old, grown }) {

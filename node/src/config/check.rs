@@ -168,7 +168,7 @@ fn route(
 }
 
 fn destination(config: &Config, to: &Destination, places: &DestinationPlaces, problems: &mut Problems<'_>) {
-    let spans = std::iter::once(&places.pool).chain(&places.failover);
+    let spans = std::iter::once(&places.pool).chain(&places.others);
     let names: Vec<&str> = to.pools().collect();
     for (index, (name, place)) in names.iter().zip(spans).enumerate() {
         leads_to(config, name, place, problems);

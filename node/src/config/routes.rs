@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 use memcached_bridge::proxy::limits::{MAX_TTL_SECONDS, MaxTtl};
+use memcached_bridge::proxy::route::Acks;
 
 use super::read::{NETWORKS, here, name, warn_of_openness};
 use super::reader::{Located, Reader, Span};
@@ -11,6 +12,7 @@ use super::types::{Destination, Route, loopback};
 /// The longest prefix: a key has no more bytes.
 const MAX_PREFIX: usize = 250;
 
+const ACKS: [(&str, Acks); 3] = [("all", Acks::All), ("majority", Acks::Majority), ("one", Acks::One)];
 /// How long items live in a pool that is failed over to, unless told: nobody deletes them there once the first pool is back.
 const FAILOVER_TTL_S: u32 = 60;
 
@@ -25,7 +27,8 @@ pub(super) struct RoutePlaces {
 /// Where the parts of a destination stand.
 pub(super) struct DestinationPlaces {
     pub(super) pool: Span,
-    pub(super) failover: Vec<Span>,
+    /// Of the other pools, in the order of [`Destination::pools`].
+    pub(super) others: Vec<Span>,
 }
 
 pub(super) fn route(mut table: Reader<'_, '_>) -> Option<(Route, RoutePlaces)> {
@@ -74,7 +77,17 @@ fn prefix(mut table: Reader<'_, '_>) -> Option<(String, Destination, Span, Desti
 fn destination(table: &mut Reader<'_, '_>) -> Option<(Destination, DestinationPlaces)> {
     let pool = table.text("pool");
     let pool = table.required("pool", "\"web\"", pool);
+    let replicas = pools(table, "replicas");
+    let acks = table.word("acks", &ACKS);
+    if let (Some(acks), true) = (&acks, replicas.is_empty()) {
+        let remedy = "add `replicas = [\"copy\"]`, or remove `acks`";
+        table.error(&acks.span, "`acks` without `replicas` means nothing", remedy);
+    }
     let failover = pools(table, "failover");
+    if let (Some(first), false) = (failover.first(), replicas.is_empty()) {
+        let remedy = "remove one of them: replicas stand in for each other";
+        table.error(&first.span, "`failover` and `replicas` exclude one another", remedy);
+    }
     let ttl = table.integer("failover_ttl_s", 0..=MAX_TTL_SECONDS.into());
     let on_miss = table.boolean("failover_on_miss");
     for (key, span) in
@@ -87,14 +100,17 @@ fn destination(table: &mut Reader<'_, '_>) -> Option<(Destination, DestinationPl
     }
     let seconds = ttl.map_or(FAILOVER_TTL_S, |ttl| ttl.value as u32);
     let pool = pool?;
-    let (names, spans) = failover.into_iter().map(|name| (name.value, name.span)).unzip();
+    let spans = replicas.iter().chain(&failover).map(span).collect();
+    let names = |pools: Vec<Located<String>>| pools.into_iter().map(|name| name.value).collect();
     let destination = Destination {
         pool: pool.value,
-        failover: names,
+        replicas: names(replicas),
+        acks: acks.map_or(Acks::All, |acks| acks.value),
+        failover: names(failover),
         failover_ttl: Some(MaxTtl { seconds }).filter(|ttl| ttl.seconds > 0),
         failover_on_miss: on_miss.is_some_and(|value| value.value),
     };
-    Some((destination, DestinationPlaces { pool: pool.span, failover: spans }))
+    Some((destination, DestinationPlaces { pool: pool.span, others: spans }))
 }
 
 fn span<T>(located: &Located<T>) -> Span {

@@ -1,3 +1,5 @@
+use memcached_bridge::proxy::route::Acks;
+
 use super::*;
 
 const RACK: &str = r#"
@@ -568,6 +570,32 @@ fn pools_to_fail_over_to_are_read_and_checked() {
         (
             "failover = [\"web\", \"webb\"]",
             "f:19:20: error: there is no pool `webb`\n  remedy: did you mean `web`?",
+        ),
+    ] {
+        let found: Vec<String> = parse("f", &with(keys)).problems.iter().map(ToString::to_string).collect();
+        assert!(found.iter().any(|problem| problem == expected), "{keys}: {found:#?}");
+    }
+}
+
+#[test]
+fn replicas_are_read_and_checked() {
+    let with = |keys: &str| ROUTED.replace("prefix = \"user:\"", &format!("prefix = \"user:\"\n{keys}"));
+    let read = |keys: &str| parse("f", &with(keys)).config.unwrap().routes.remove(0).prefixes.remove(0).1;
+    let to = read("replicas = [\"web\"]");
+    assert_eq!((to.replicas, to.acks), (vec!["web".to_owned()], Acks::All));
+    assert_eq!(read("replicas = [\"web\"]\nacks = \"majority\"").acks, Acks::Majority);
+    for (keys, expected) in [
+        (
+            "acks = \"one\"",
+            "f:19:8: error: `acks` without `replicas` means nothing\n  remedy: add `replicas = [\"copy\"]`, or remove `acks`",
+        ),
+        (
+            "replicas = [\"web\"]\nfailover = [\"web\"]",
+            "f:20:13: error: `failover` and `replicas` exclude one another\n  remedy: remove one of them: replicas stand in for each other",
+        ),
+        (
+            "replicas = [\"web\"]\nacks = \"most\"",
+            "f:20:8: error: `acks` in [[route.prefix]]: `most` is not known\n  remedy: give one of `all`, `majority`, `one`",
         ),
     ] {
         let found: Vec<String> = parse("f", &with(keys)).problems.iter().map(ToString::to_string).collect();

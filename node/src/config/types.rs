@@ -11,6 +11,7 @@ use ipnet::{IpNet, Ipv4Net};
 use memcached_bridge::hashing::{Distribution, KeyHash};
 use memcached_bridge::proxy::MAX_STALL;
 use memcached_bridge::proxy::limits::{MaxTtl, Rate};
+use memcached_bridge::proxy::route::Acks;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::size::ByteSize;
@@ -356,7 +357,11 @@ impl Route {
 pub struct Destination {
     /// The name of the pool that has them. It is served over TCP, as all are that are named here.
     pub pool: String,
-    /// The pools that are asked in turn when a server of it fails.
+    /// Pools that have copies of them, the next nearest first.
+    pub replicas: Vec<String>,
+    /// How many copies have to acknowledge a write.
+    pub acks: Acks,
+    /// The pools that are asked in turn when a server of it fails; none with replicas, which stand in for each other.
     pub failover: Vec<String>,
     /// How long at most an item lives that is stored in one of these.
     pub failover_ttl: Option<MaxTtl>,
@@ -367,7 +372,8 @@ pub struct Destination {
 impl Destination {
     /// The names of all its pools, some perhaps twice.
     pub fn pools(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.pool.as_str()).chain(self.failover.iter().map(String::as_str))
+        let others = self.replicas.iter().chain(&self.failover);
+        std::iter::once(self.pool.as_str()).chain(others.map(String::as_str))
     }
 }
 

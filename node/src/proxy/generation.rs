@@ -180,6 +180,8 @@ fn open_route(
     let index = |name: &String| pool_index(pools, name);
     let destination = |to: &config::Destination| Destination {
         pool: index(&to.pool),
+        replicas: to.replicas.iter().map(index).collect(),
+        acks: to.acks,
         failover: to.failover.iter().map(index).collect(),
         failover_ttl: to.failover_ttl,
         failover_on_miss: to.failover_on_miss,

@@ -75,6 +75,7 @@ fn describe_route(route: &OpenRoute, door: Option<&OpenDoor>) -> RouteStatus {
     let leads = |(prefix, to): (&str, &Destination)| LeadStatus {
         prefix: prefix.to_owned(),
         pool: to.pool.clone(),
+        replicas: to.replicas.clone(),
         failover: to.failover.clone(),
     };
     let mut counters = BTreeMap::new();

@@ -116,7 +116,8 @@ fn route_lines(route: &RouteStatus) -> Vec<String> {
     let lead = |lead: &LeadStatus| {
         let prefix = if lead.prefix.is_empty() { "(other keys)" } else { &lead.prefix };
         let failover = lead.failover.iter().map(|pool| format!(", else {pool}")).collect::<String>();
-        format!("  {prefix:<24} {}{failover}", lead.pool)
+        let replicas = lead.replicas.iter().map(|pool| format!(" + {pool}")).collect::<String>();
+        format!("  {prefix:<24} {}{replicas}{failover}", lead.pool)
     };
     std::iter::once(headline).chain(route.leads.iter().map(lead)).collect()
 }

@@ -8,9 +8,11 @@
 //! begun. Whatever a server answers is an answer; only a miss leads on, where that is configured.
 
 use super::Destination;
+use super::form::{self, Effect};
 use crate::protocol::delimit::{Kind, Piece, Shape};
 use crate::protocol::{Class, Head, Protocol, Request};
 use crate::proxy::Proxy;
+use crate::proxy::answered::renamed;
 use crate::proxy::backend::BackendId;
 use crate::proxy::client::{ClientId, Transmit};
 use crate::proxy::failure::Failure;
@@ -48,6 +50,8 @@ pub(in crate::proxy) struct Attempt {
     pub(super) like: InFlight,
     /// The reply that is being read leads on; it is kept for the case that nothing better comes.
     pub(super) leads_on: bool,
+    /// If it is done, other copies follow.
+    pub(super) decides: bool,
     pub(super) reply: Vec<u8>,
 }
 
@@ -59,10 +63,25 @@ pub(in crate::proxy) enum Arrived {
     Kept,
 }
 
+impl Attempt {
+    /// The reply that was kept, as its client is to get it.
+    pub(super) fn reply_as_asked(&self) -> Vec<u8> {
+        let reply = &self.reply[..];
+        let reply = match self.like.shape {
+            Shape::MetaThenNoop => reply.strip_suffix(b"MN\r\n").unwrap_or(reply),
+            _ => reply,
+        };
+        match renamed(&self.like, reply) {
+            Some((header, rest)) => [&header[..], rest].concat(),
+            None => reply.to_vec(),
+        }
+    }
+}
+
 impl Destination {
     /// The pools that are asked in turn.
     pub(super) fn chain(&self) -> impl Iterator<Item = u16> + '_ {
-        std::iter::once(self.pool).chain(self.failover.iter().copied())
+        self.copies().chain(self.failover.iter().copied())
     }
 
     pub(super) fn chain_pool(&self, at: usize) -> Option<u16> {
@@ -127,7 +146,10 @@ impl Proxy {
         let lane = self.clients[asked.client].lane;
         let (client, protocol) = (asked.client, asked.protocol());
         let (at, leads_on, reply) = (0, false, Vec::new());
-        let attempt = Attempt { to, client, destination, at, lane, protocol, bytes, like, leads_on, reply };
+        let to_copies = !self.destination(destination).replicas.is_empty();
+        let decides = to_copies && Effect::of(&asked.request) == Effect::Decides;
+        let attempt =
+            Attempt { to, client, destination, at, lane, protocol, bytes, like, leads_on, decides, reply };
         self.attempts.insert(attempt)
     }
 
@@ -217,7 +239,7 @@ impl Proxy {
         request: &Request<'_>,
         head: &[u8],
     ) -> Option<Vec<u8>> {
-        let ttl = self.destination(id).failover_ttl.filter(|_| at > 0)?;
+        let ttl = self.destination(id).failover_ttl.filter(|_| at > self.destination(id).replicas.len())?;
         ttl.lower(request, head, self.routes[usize::from(id.route)].shared.door().limits.unix(self.now))
     }
 
@@ -250,6 +272,9 @@ impl Proxy {
 
     /// Whether a reply that begins so is not the last word.
     fn leads_on(&self, attempt: &Attempt, front: &InFlight, piece: &Piece, bytes: &[u8]) -> bool {
+        if attempt.decides {
+            return form::is_done(attempt.protocol == Protocol::Binary, bytes);
+        }
         let destination = self.destination(attempt.destination);
         destination.failover_on_miss
             && attempt.like.repeatable
@@ -260,6 +285,9 @@ impl Proxy {
     /// The reply that led on is all there.
     pub(in crate::proxy) fn attempt_goes_on(&mut self, id: AttemptId, sink: &mut dyn Transmit) {
         let Some(attempt) = self.attempts.get(id) else { return };
+        if attempt.decides {
+            return self.follow(id, sink);
+        }
         let (next, destination) = (attempt.at + 1, attempt.destination);
         match self.ask_from(id, Some(next)) {
             Ok(_) => self.route_counters(destination).missed_over += 1,
@@ -270,7 +298,7 @@ impl Proxy {
     /// The reply that was kept is the answer after all.
     pub(super) fn settle_for_kept(&mut self, id: AttemptId, sink: &mut dyn Transmit) {
         let Some(attempt) = self.forget_attempt(id) else { return };
-        let bytes = attempt.reply;
+        let bytes = attempt.reply_as_asked();
         let kind = if attempt.like.shape == Shape::Items { Kind::End } else { Kind::Status };
         let hidden = attempt.like.quiet != Quiet::No && attempt.like.quiet.hides(&bytes);
         let front = InFlight { owner: attempt.to, hidden, begun: true, ..attempt.like };
@@ -283,14 +311,17 @@ impl Proxy {
         &mut self,
         id: AttemptId,
         entry: &InFlight,
+        failure: Failure,
         sink: &mut dyn Transmit,
     ) -> Result<(), Owner> {
         let Some(attempt) = self.attempts.get(id) else { return Ok(()) };
         let (to, client, next, destination) =
             (attempt.to, attempt.client, attempt.at + 1, attempt.destination);
         let nobody_waits = !self.clients.contains_key(client);
+        // What may have been done is not done twice: the next copy would pass it on to this one.
+        let may_be_done = attempt.decides && failure != Failure::Unreachable;
         let begun = entry.begun && !attempt.leads_on;
-        if nobody_waits || begun {
+        if nobody_waits || begun || may_be_done {
             self.forget_attempt(id);
             return if nobody_waits { Ok(()) } else { Err(to) };
         }

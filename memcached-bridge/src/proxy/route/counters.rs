@@ -9,7 +9,9 @@ fabric::counters! {
         missed_over,
         /// Requests that no pool was left for.
         out_of_pools,
-        /// Deletes sent to pools besides the one that answers.
-        deletes_spread,
+        /// Deletes and touches sent to pools besides the one that answers.
+        spread,
+        /// Writes that not all copies got, since some were down.
+        copies_missing,
     }
 }

@@ -12,17 +12,29 @@
 //! pool failed over to live for `failover_ttl` at most, since nobody deletes them there once the first pool is back; a delete
 //! goes to all pools of the destination while these are up. A pool that was down returns with the values it had.
 //!
+//! A destination may name replicas. Reads are answered by the nearest copy that is up. A write goes to all that are up, and its
+//! client is told once as many as configured have acknowledged it; `copies` says which copy decides what. If fewer are up, it
+//! is refused and goes to none. Copies may come to differ when one was down, and when two clients write a key at the same time.
+//! Whoever reads from another copy than its write was acknowledged by may read from before it; with all copies up and
+//! [`Acks::All`] there is no such read.
+//!
 //! | module | what it is |
 //! |---|---|
 //! | `prefixes` | the longest prefix of a key |
 //! | `several` | a request whose key several pools may have |
 //! | `attempt` | a request that is asked of several pools in turn |
+//! | `copies`, `acks`, `form` | writes to several copies, what acknowledges them, and what those get that follow |
+//! | `uploads` | large values to several copies |
 //! | `counters` | what is counted |
 
+mod acks;
 mod attempt;
+mod copies;
 mod counters;
+mod form;
 mod prefixes;
 mod several;
+mod uploads;
 
 use std::sync::Arc;
 
@@ -33,6 +45,8 @@ use super::door::Door;
 use super::limits::{ClientLimits, MaxTtl};
 use super::{PoolPart, Proxy};
 use crate::session::credentials::Credentials;
+pub(super) use acks::Acknowledged;
+pub use acks::Acks;
 use attempt::DestinationId;
 pub(super) use attempt::{Arrived, Attempt, AttemptId};
 pub use counters::RouteCounters;
@@ -56,8 +70,12 @@ pub struct Route {
 /// Where a key goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
-    /// The pool that has it.
+    /// The pool that has it: with replicas the nearest, by which reads are answered.
     pub pool: u16,
+    /// Pools that have copies of it, the next nearest first.
+    pub replicas: Vec<u16>,
+    /// How many copies have to acknowledge a write.
+    pub acks: Acks,
     /// The pools that are asked in turn when its server fails.
     pub failover: Vec<u16>,
     /// How long at most an item lives that is stored in one of these.
@@ -69,7 +87,14 @@ pub struct Destination {
 impl Destination {
     /// `pool`, and nothing else.
     pub fn of(pool: u16) -> Self {
-        Self { pool, failover: Vec::new(), failover_ttl: None, failover_on_miss: false }
+        Self {
+            pool,
+            replicas: Vec::new(),
+            acks: Acks::All,
+            failover: Vec::new(),
+            failover_ttl: None,
+            failover_on_miss: false,
+        }
     }
 
     /// The pools that may hold its keys.
@@ -77,9 +102,19 @@ impl Destination {
         self.chain()
     }
 
+    /// The pools that have copies of its keys, the nearest first.
+    fn copies(&self) -> impl Iterator<Item = u16> + '_ {
+        std::iter::once(self.pool).chain(self.replicas.iter().copied())
+    }
+
+    /// How many copies have to acknowledge a write.
+    fn acks_needed(&self) -> usize {
+        self.acks.of(1 + self.replicas.len())
+    }
+
     /// Whether its keys are asked of one pool alone.
     fn is_plain(&self) -> bool {
-        self.failover.is_empty()
+        self.replicas.is_empty() && self.failover.is_empty()
     }
 }
 

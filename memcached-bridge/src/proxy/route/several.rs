@@ -2,6 +2,7 @@
 
 use super::Home;
 use super::attempt::{AttemptId, DestinationId};
+use super::form::Effect;
 use crate::protocol::delimit::Shape;
 use crate::protocol::{Class, Verb, render};
 use crate::proxy::Proxy;
@@ -27,6 +28,10 @@ impl Proxy {
         destination: DestinationId,
         sink: &mut dyn Transmit,
     ) -> Taken {
+        let effect = Effect::of(&asked.request);
+        if effect == Effect::Sets && self.has_legs(destination) {
+            return self.write_copies(asked, key, destination, sink);
+        }
         let home = self.home_up(asked.client, destination, key);
         let looked = self.answer_cached(&asked, home, key, sink);
         if looked == Looked::Answered {
@@ -42,9 +47,6 @@ impl Proxy {
         let to = Owner::Client { client: asked.client, place };
         let attempt = self.attempt(&asked, destination, to);
         self.begin_attempt(attempt, to, sink);
-        if matches!(asked.request.verb, Verb::Delete | Verb::MetaDelete) {
-            self.spread_delete(&asked, home, destination, key);
-        }
         if let Looked::Missed(hash) = looked {
             let mut wanted = Vec::new();
             self.observe(home, key, hash, &mut wanted);
@@ -81,8 +83,15 @@ impl Proxy {
         let like = InFlight { owner: to, ..attempt.like };
         let destination = attempt.destination;
         match self.ask_from(id, None) {
-            Ok(0) => {}
-            Ok(_) => self.route_counters(destination).failed_over += 1,
+            Ok(at) => {
+                self.route_counters(destination).failed_over += u64::from(at > 0);
+                match like.verb {
+                    Verb::Delete | Verb::MetaDelete => self.spread(id, Effect::Sets),
+                    Verb::Gat | Verb::Gats => self.spread(id, Effect::Touches),
+                    Verb::MetaGet if !like.repeatable => self.spread(id, Effect::Touches),
+                    _ => {}
+                }
+            }
             Err(failure) => self.out_of_pools(id, destination, &like, failure, sink),
         }
     }
@@ -98,23 +107,5 @@ impl Proxy {
         self.route_counters(destination).out_of_pools += 1;
         self.forget_attempt(id);
         self.tell_failure(like, failure, sink);
-    }
-
-    /// Sends a delete to the other pools that may have the key, too, as far as they are up: what they have must not come
-    /// back to life with them.
-    fn spread_delete(&mut self, asked: &Asked<'_>, asked_of: Home, destination: DestinationId, key: &[u8]) {
-        let others: Vec<u16> =
-            self.destination(destination).chain().filter(|pool| *pool != asked_of.pool).collect();
-        for pool in others {
-            if self.is_down(pool, key) {
-                continue;
-            }
-            let home = self.home_in(pool, self.clients[asked.client].lane);
-            let server = self.pools[home.index()].ring.locate(key);
-            let Ok(backend) = self.lane(home, server, asked.protocol()) else { continue };
-            let Ok(writes) = self.begin_write(home.index(), &asked.request, key) else { continue };
-            self.post_request(backend, asked, Owner::Nobody, writes);
-            self.route_counters(destination).deletes_spread += 1;
-        }
     }
 }

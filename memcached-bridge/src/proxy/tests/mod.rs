@@ -1,6 +1,7 @@
 //! The proxy over memory: embedded servers behind it, no sockets, no clock.
 
 mod cached;
+mod copies;
 mod failing;
 mod failover;
 mod flow;
