@@ -200,6 +200,15 @@ pub struct LeadStatus {
     /// The pools that have copies of them.
     #[serde(default)]
     pub replicas: Vec<String>,
+    /// The older pool that it is filled from.
+    #[serde(default)]
+    pub warm_from: Option<String>,
+    /// The pool that a sample of its requests goes to, too.
+    #[serde(default)]
+    pub shadow: Option<String>,
+    /// The share of keys that this sample is.
+    #[serde(default)]
+    pub shadow_share: f64,
     /// The pools that are asked in turn when it fails.
     #[serde(default)]
     pub failover: Vec<String>,

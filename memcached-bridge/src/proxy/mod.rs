@@ -190,6 +190,8 @@ pub struct Proxy {
     in_flight: usize,
     gathers: Gathers,
     attempts: SlotMap<AttemptId, Attempt>,
+    /// Attempts that wait for an older pool.
+    warming: usize,
     commons: Commons,
     /// The number of the next write.
     writes: u64,
@@ -270,6 +272,7 @@ impl Proxy {
             in_flight: 0,
             gathers: Gathers::default(),
             attempts: SlotMap::with_key(),
+            warming: 0,
             commons: Commons::default(),
             writes: spread(seed),
             lines: Lines::default(),

@@ -76,6 +76,9 @@ impl Proxy {
                 Some(Lead::One(home)) => (home, None),
                 Some(Lead::Several(id)) => (self.home_up(asked.client, id, &key), Some(id)),
             };
+            if let Some(destination) = several {
+                self.shadow_key(&asked, destination, &key);
+            }
             let pool = home.index();
             let hash = match self.pools[pool].cache {
                 Some(_) => Some(self.pools[pool].shared.hash(&key)),

@@ -29,6 +29,9 @@ impl Proxy {
         client.awaited = 0;
         let Some(key) = asked.request.key() else { return self.refuse_upload(&asked, len, None, sink) };
         let lead = self.lead_of(&self.clients[asked.client], &key);
+        if let Lead::Several(id) = lead {
+            self.shadow_leaves_out(id, &key);
+        }
         let (home, lowered) = match lead {
             Lead::One(home) => (home, None),
             Lead::Several(id) if self.goes_to_copies(id, &asked.request) => {

@@ -177,7 +177,7 @@ function poolSection(pool, { old, grown }) {
 }
 
 function routeSection(route) {
-  const rows = route.leads.map(lead => [lead.prefix ? node("code", {}, lead.prefix) : "other keys", [[lead.pool, ...lead.replicas].join(" + "), ...lead.failover].join(", else ")]);
+  const rows = route.leads.map(lead => [lead.prefix ? node("code", {}, lead.prefix) : "other keys", [[lead.pool, ...lead.replicas].join(" + "), ...lead.failover].join(", else ") + (lead.warm_from ? `, filled from ${lead.warm_from}` : "") + (lead.shadow ? `, ${100 * lead.shadow_share} % to ${lead.shadow}, too` : "")]);
   const counted = Object.entries(route.counters).filter(([, count]) => count > 0)
     .map(([name, count]) => [node("code", isLoss(name) ? { class: "bad" } : {}, name), short(count)]);
   return [node("h2", {}, `Route ${route.name}`, node("span", { class: "soft" }, `${route.listen}, ${short(route.connections)} connections`)),

@@ -177,6 +177,12 @@ fn destination(config: &Config, to: &Destination, places: &DestinationPlaces, pr
             problems.error(place, message, "name each pool once");
         }
     }
+    let has_no_cache = |pool: &&Pool| pool.name == to.pool && pool.cache.is_none();
+    if let (Some(_), Some(pool)) = (&to.warm_from, config.pools.iter().find(has_no_cache)) {
+        let message = format!("pool `{}` has `cache = 0` and is to be warmed up", pool.name);
+        let remedy = "give it a cache: what it knows of writes keeps deleted items from coming back";
+        problems.error(&places.pool, message, remedy);
+    }
 }
 
 /// A route can lead to the pool.

@@ -13,6 +13,8 @@ use super::types::{Destination, Route, loopback};
 const MAX_PREFIX: usize = 250;
 
 const ACKS: [(&str, Acks); 3] = [("all", Acks::All), ("majority", Acks::Majority), ("one", Acks::One)];
+/// The share of keys that a shadow gets, unless told.
+const SHADOW_SHARE: f64 = 0.01;
 /// How long items live in a pool that is failed over to, unless told: nobody deletes them there once the first pool is back.
 const FAILOVER_TTL_S: u32 = 60;
 
@@ -100,17 +102,39 @@ fn destination(table: &mut Reader<'_, '_>) -> Option<(Destination, DestinationPl
     }
     let seconds = ttl.map_or(FAILOVER_TTL_S, |ttl| ttl.value as u32);
     let pool = pool?;
-    let spans = replicas.iter().chain(&failover).map(span).collect();
+    let warm_from = table.text("warm_from");
+    if let (Some(warm), false) = (&warm_from, replicas.is_empty() && failover.is_empty()) {
+        let message = "`warm_from` goes with neither `replicas` nor `failover`";
+        table.error(&warm.span, message, "warm the pool up first, and add the others then");
+    }
+    let shadow = table.text("shadow");
+    let share = shadow_share(table, shadow.is_some());
+    let spans = replicas.iter().chain(&failover).chain(&warm_from).chain(&shadow).map(span).collect();
     let names = |pools: Vec<Located<String>>| pools.into_iter().map(|name| name.value).collect();
     let destination = Destination {
         pool: pool.value,
         replicas: names(replicas),
         acks: acks.map_or(Acks::All, |acks| acks.value),
         failover: names(failover),
+        warm_from: warm_from.map(|name| name.value),
+        shadow: shadow.map(|name| (name.value, share)),
         failover_ttl: Some(MaxTtl { seconds }).filter(|ttl| ttl.seconds > 0),
         failover_on_miss: on_miss.is_some_and(|value| value.value),
     };
     Some((destination, DestinationPlaces { pool: pool.span, others: spans }))
+}
+
+/// The share of keys that a shadow gets.
+fn shadow_share(table: &mut Reader<'_, '_>, has_shadow: bool) -> f64 {
+    let Some(share) = table.float("shadow_share", 0.0) else { return SHADOW_SHARE };
+    if !has_shadow {
+        let remedy = "add `shadow = \"test\"`, or remove `shadow_share`";
+        table.error(&share.span, "`shadow_share` without `shadow` means nothing", remedy);
+    } else if share.value > 1.0 {
+        let message = format!("a `shadow_share` of {} is more than all keys", share.value);
+        table.error(&share.span, message, "give a share from 0 to 1, such as 0.01");
+    }
+    share.value
 }
 
 fn span<T>(located: &Located<T>) -> Span {

@@ -602,3 +602,46 @@ fn replicas_are_read_and_checked() {
         assert!(found.iter().any(|problem| problem == expected), "{keys}: {found:#?}");
     }
 }
+
+#[test]
+fn a_pool_to_warm_up_from_is_read_and_checked() {
+    let with = |keys: &str| ROUTED.replace("prefix = \"user:\"", &format!("prefix = \"user:\"\n{keys}"));
+    let warm = with("warm_from = \"web\"");
+    let route = parse("f", &warm).config.unwrap().routes.remove(0);
+    assert_eq!(route.prefixes[0].1.warm_from.as_deref(), Some("web"));
+    for (text, expected) in [
+        (
+            warm.replace("name = \"users\"", "name = \"users\"\ncache = 0"),
+            "f:21:8: error: pool `users` has `cache = 0` and is to be warmed up\n  remedy: give it a cache: what it knows of writes keeps deleted items from coming back",
+        ),
+        (
+            with("warm_from = \"web\"\nreplicas = [\"web\"]"),
+            "f:19:13: error: `warm_from` goes with neither `replicas` nor `failover`\n  remedy: warm the pool up first, and add the others then",
+        ),
+    ] {
+        let found: Vec<String> = parse("f", &text).problems.iter().map(ToString::to_string).collect();
+        assert!(found.iter().any(|problem| problem == expected), "{found:#?}");
+    }
+}
+
+#[test]
+fn a_shadow_is_read_and_checked() {
+    let with = |keys: &str| ROUTED.replace("prefix = \"user:\"", &format!("prefix = \"user:\"\n{keys}"));
+    let read = |keys: &str| parse("f", &with(keys)).config.unwrap().routes.remove(0).prefixes.remove(0).1;
+    assert_eq!(read("shadow = \"web\"").shadow, Some(("web".to_owned(), 0.01)));
+    assert_eq!(read("shadow = \"web\"\nshadow_share = 0.5").shadow, Some(("web".to_owned(), 0.5)));
+    for (keys, expected) in [
+        (
+            "shadow = \"web\"\nshadow_share = 1.5",
+            "f:20:16: error: a `shadow_share` of 1.5 is more than all keys\n  remedy: give a share from 0 to 1, such as 0.01",
+        ),
+        (
+            "shadow_share = 0.5",
+            "f:19:16: error: `shadow_share` without `shadow` means nothing\n  remedy: add `shadow = \"test\"`, or remove `shadow_share`",
+        ),
+        ("shadow = \"wep\"", "f:19:10: error: there is no pool `wep`\n  remedy: did you mean `web`?"),
+    ] {
+        let found: Vec<String> = parse("f", &with(keys)).problems.iter().map(ToString::to_string).collect();
+        assert!(found.iter().any(|problem| problem == expected), "{keys}: {found:#?}");
+    }
+}

@@ -361,6 +361,10 @@ pub struct Destination {
     pub replicas: Vec<String>,
     /// How many copies have to acknowledge a write.
     pub acks: Acks,
+    /// An older pool that is asked for what `pool` does not have, and what it has is added there; not with any of the others.
+    pub warm_from: Option<String>,
+    /// A pool that a sample of the requests goes to, too, and the share of keys that it is.
+    pub shadow: Option<(String, f64)>,
     /// The pools that are asked in turn when a server of it fails; none with replicas, which stand in for each other.
     pub failover: Vec<String>,
     /// How long at most an item lives that is stored in one of these.
@@ -372,7 +376,8 @@ pub struct Destination {
 impl Destination {
     /// The names of all its pools, some perhaps twice.
     pub fn pools(&self) -> impl Iterator<Item = &str> {
-        let others = self.replicas.iter().chain(&self.failover);
+        let others = self.replicas.iter().chain(&self.failover).chain(&self.warm_from);
+        let others = others.chain(self.shadow.as_ref().map(|(pool, _)| pool));
         std::iter::once(self.pool.as_str()).chain(others.map(String::as_str))
     }
 }

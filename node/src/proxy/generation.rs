@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use memcached_bridge::coherence::Tracking;
 use memcached_bridge::proxy::limits::ClientLimits;
 use memcached_bridge::proxy::pool::{CacheLimits, Deadlines, Pool, Probing, Server};
-use memcached_bridge::proxy::route::{Destination, Route};
+use memcached_bridge::proxy::route::{Destination, Route, Shadow, Share};
 use memcached_bridge::proxy::{DoorId, SharedPool, SharedRoute};
 use memcached_bridge::session::credentials::Credentials;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -182,6 +182,11 @@ fn open_route(
         pool: index(&to.pool),
         replicas: to.replicas.iter().map(index).collect(),
         acks: to.acks,
+        warm_from: to.warm_from.as_ref().map(index),
+        shadow: to
+            .shadow
+            .as_ref()
+            .map(|(pool, share)| Shadow { pool: index(pool), share: Share::of(*share) }),
         failover: to.failover.iter().map(index).collect(),
         failover_ttl: to.failover_ttl,
         failover_on_miss: to.failover_on_miss,

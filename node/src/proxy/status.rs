@@ -76,6 +76,9 @@ fn describe_route(route: &OpenRoute, door: Option<&OpenDoor>) -> RouteStatus {
         prefix: prefix.to_owned(),
         pool: to.pool.clone(),
         replicas: to.replicas.clone(),
+        warm_from: to.warm_from.clone(),
+        shadow: to.shadow.as_ref().map(|(pool, _)| pool.clone()),
+        shadow_share: to.shadow.as_ref().map_or(0.0, |(_, share)| *share),
         failover: to.failover.clone(),
     };
     let mut counters = BTreeMap::new();

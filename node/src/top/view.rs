@@ -117,7 +117,10 @@ fn route_lines(route: &RouteStatus) -> Vec<String> {
         let prefix = if lead.prefix.is_empty() { "(other keys)" } else { &lead.prefix };
         let failover = lead.failover.iter().map(|pool| format!(", else {pool}")).collect::<String>();
         let replicas = lead.replicas.iter().map(|pool| format!(" + {pool}")).collect::<String>();
-        format!("  {prefix:<24} {}{replicas}{failover}", lead.pool)
+        let warm = lead.warm_from.iter().map(|pool| format!(", filled from {pool}")).collect::<String>();
+        let share = 100.0 * lead.shadow_share;
+        let shadow = lead.shadow.iter().map(|pool| format!(", {share} % to {pool}, too")).collect::<String>();
+        format!("  {prefix:<24} {}{replicas}{failover}{warm}{shadow}", lead.pool)
     };
     std::iter::once(headline).chain(route.leads.iter().map(lead)).collect()
 }

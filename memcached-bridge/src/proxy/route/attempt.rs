@@ -9,6 +9,7 @@
 
 use super::Destination;
 use super::form::{self, Effect};
+use super::warm::Step;
 use crate::protocol::delimit::{Kind, Piece, Shape};
 use crate::protocol::{Class, Head, Protocol, Request};
 use crate::proxy::Proxy;
@@ -53,6 +54,7 @@ pub(in crate::proxy) struct Attempt {
     /// If it is done, other copies follow.
     pub(super) decides: bool,
     pub(super) reply: Vec<u8>,
+    pub(super) step: Step,
 }
 
 /// What a reply's piece is to an attempt.
@@ -145,11 +147,22 @@ impl Proxy {
     ) -> AttemptId {
         let lane = self.clients[asked.client].lane;
         let (client, protocol) = (asked.client, asked.protocol());
-        let (at, leads_on, reply) = (0, false, Vec::new());
-        let to_copies = !self.destination(destination).replicas.is_empty();
-        let decides = to_copies && Effect::of(&asked.request) == Effect::Decides;
-        let attempt =
-            Attempt { to, client, destination, at, lane, protocol, bytes, like, leads_on, decides, reply };
+        let (at, leads_on, reply, step) = (0, false, Vec::new(), Step::Ask);
+        let decides = self.has_legs(destination) && Effect::of(&asked.request) == Effect::Decides;
+        let attempt = Attempt {
+            to,
+            client,
+            destination,
+            at,
+            lane,
+            protocol,
+            bytes,
+            like,
+            leads_on,
+            decides,
+            reply,
+            step,
+        };
         self.attempts.insert(attempt)
     }
 
@@ -252,6 +265,10 @@ impl Proxy {
         piece: &Piece,
         bytes: &[u8],
     ) -> Arrived {
+        let Some(attempt) = self.attempts.get_mut(id) else { return Arrived::Passes(Owner::Nobody) };
+        if attempt.step.keep(bytes) {
+            return Arrived::Kept;
+        }
         let Some(attempt) = self.attempts.get(id) else { return Arrived::Passes(Owner::Nobody) };
         let leads_on = if begins { self.leads_on(attempt, front, piece, bytes) } else { attempt.leads_on };
         let Some(attempt) = self.attempts.get_mut(id) else { return Arrived::Passes(Owner::Nobody) };
@@ -272,21 +289,33 @@ impl Proxy {
 
     /// Whether a reply that begins so is not the last word.
     fn leads_on(&self, attempt: &Attempt, front: &InFlight, piece: &Piece, bytes: &[u8]) -> bool {
-        if attempt.decides {
-            return form::is_done(attempt.protocol == Protocol::Binary, bytes);
+        if attempt.decides && form::is_done(attempt.protocol == Protocol::Binary, bytes) {
+            return true;
         }
         let destination = self.destination(attempt.destination);
+        if destination.warm_from.is_some() {
+            return matches!(attempt.step, Step::Ask) && form::is_unmet(front, piece, bytes);
+        }
         destination.failover_on_miss
             && attempt.like.repeatable
             && destination.chain_pool(attempt.at + 1).is_some()
-            && is_miss(front, piece, bytes)
+            && form::is_miss(front, piece, bytes)
     }
 
     /// The reply that led on is all there.
     pub(in crate::proxy) fn attempt_goes_on(&mut self, id: AttemptId, sink: &mut dyn Transmit) {
         let Some(attempt) = self.attempts.get(id) else { return };
-        if attempt.decides {
+        if attempt.step.is_for_the_node() {
+            return self.warming_goes_on(id, sink);
+        }
+        if attempt.decides && form::is_done(attempt.protocol == Protocol::Binary, &attempt.reply) {
             return self.follow(id, sink);
+        }
+        if self.destination(attempt.destination).warm_from.is_some() {
+            if !self.fetch(id) {
+                self.settle_for_kept(id, sink);
+            }
+            return;
         }
         let (next, destination) = (attempt.at + 1, attempt.destination);
         match self.ask_from(id, Some(next)) {
@@ -318,6 +347,10 @@ impl Proxy {
         let (to, client, next, destination) =
             (attempt.to, attempt.client, attempt.at + 1, attempt.destination);
         let nobody_waits = !self.clients.contains_key(client);
+        if attempt.step.is_for_the_node() {
+            self.warming_failed(id, failure, sink);
+            return Ok(());
+        }
         // What may have been done is not done twice: the next copy would pass it on to this one.
         let may_be_done = attempt.decides && failure != Failure::Unreachable;
         let begun = entry.begun && !attempt.leads_on;
@@ -355,18 +388,4 @@ pub(super) struct Leg {
     pub(super) protocol: Protocol,
     /// Which of its destination's pools it is.
     pub(super) at: usize,
-}
-
-/// Whether a reply that begins so says that its key is not there.
-pub(super) fn is_miss(front: &InFlight, piece: &Piece, bytes: &[u8]) -> bool {
-    const KEY_NOT_FOUND: u16 = 1;
-    match front.shape {
-        Shape::Items => piece.kind == Kind::End,
-        Shape::Meta => bytes.starts_with(b"EN") || bytes.starts_with(b"NF"),
-        Shape::Line => bytes.starts_with(b"NOT_FOUND"),
-        Shape::Binary => {
-            crate::protocol::binary::Header::parse(bytes).is_some_and(|header| header.status == KEY_NOT_FOUND)
-        }
-        _ => false,
-    }
 }

@@ -9,7 +9,7 @@ use super::acks::Acknowledged;
 use super::attempt::{AttemptId, DestinationId, Leg};
 use super::form::{self, Effect};
 use crate::protocol::delimit::Shape;
-use crate::protocol::{Head, Protocol, Request, Verb};
+use crate::protocol::{Dialect, Head, MetaFlags, Protocol, Request, Verb};
 use crate::proxy::Proxy;
 use crate::proxy::backend::BackendId;
 use crate::proxy::client::Transmit;
@@ -22,7 +22,7 @@ use crate::proxy::request::{Asked, Taken};
 
 /// What a copy is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     /// The request.
     Same,
     /// A delete of its key, whatever the request is.
@@ -30,7 +30,7 @@ enum What {
 }
 
 /// A copy that is up.
-struct Copy {
+pub(super) struct Copy {
     pool: u16,
     what: What,
     backend: BackendId,
@@ -49,6 +49,7 @@ impl Proxy {
         let lane = self.clients[asked.client].lane;
         let (legs, needed) = self.legs(id, None);
         let mut copies = self.reach(&legs, lane, asked.protocol(), key);
+        let needed = needed + deletes(&copies);
         for copy in &copies {
             if !self.has_room(copy.backend, asked.client) {
                 return Taken::NotYet;
@@ -62,6 +63,7 @@ impl Proxy {
             return self.refuse_now(&asked, Failure::TooFewCopies, sink);
         }
         self.route_counters(id).copies_missing += u64::from(copies.len() < legs.len());
+        self.shadow(&asked, key, id);
         let place = self.clients[asked.client].ask();
         let merge = Merge::Acks(Acknowledged::new(needed, copies.len(), None, Quiet::of(&asked.request)));
         let gather = self.gathers.begin(asked.client, place, merge, copies.len(), None);
@@ -80,7 +82,8 @@ impl Proxy {
 
     /// Whether writes go to more than one pool.
     pub(super) fn has_legs(&self, id: DestinationId) -> bool {
-        !self.destination(id).replicas.is_empty()
+        let destination = self.destination(id);
+        !destination.replicas.is_empty() || destination.warm_from.is_some()
     }
 
     /// Deletes a key in the other pools that are to follow a large value which one pool alone decides: nobody holds the value
@@ -100,8 +103,7 @@ impl Proxy {
         let lane = self.clients[asked.client].lane;
         let mut copies = self.reach(&legs, lane, Protocol::Text, key);
         self.begin_copies(&mut copies, &asked.request, key);
-        let like = InFlight::new(Owner::Nobody, Verb::MetaDelete, Shape::Meta, self.now);
-        copies.iter().for_each(|copy| self.post_copy(copy, key, &[], like));
+        copies.iter().for_each(|copy| self.post_delete(copy, key, Owner::Nobody));
     }
 
     /// What is to be sent where when a key of the destination is written, but for the pool that has `decided`, and how many
@@ -110,8 +112,10 @@ impl Proxy {
         let destination = self.destination(id);
         let copies: Vec<u16> = destination.copies().collect();
         let needed = destination.acks_needed() - usize::from(decided.is_some());
-        let legs = copies.into_iter().filter(|pool| Some(*pool) != decided).map(|pool| (pool, What::Same));
-        (legs.collect(), needed)
+        let same = copies.into_iter().filter(|pool| Some(*pool) != decided).map(|pool| (pool, What::Same));
+        // What an older pool has must not come back.
+        let deletes = destination.warm_from.map(|pool| (pool, What::Delete));
+        (same.chain(deletes).collect(), needed)
     }
 
     /// Connections to those that are up.
@@ -169,6 +173,7 @@ impl Proxy {
         {
             let (legs, needed) = self.legs(destination, decided);
             let mut copies = self.reach(&legs, lane, protocol, &key);
+            let needed = needed + deletes(&copies);
             self.begin_copies(&mut copies, &request, &key);
             self.route_counters(destination).copies_missing += u64::from(copies.len() < legs.len());
             let mut followed = self.commons.spares.take();
@@ -215,6 +220,28 @@ impl Proxy {
         move |part| gather.map_or(Owner::Nobody, |gather| Owner::Part(PartId { gather, part }))
     }
 
+    /// The older pool, if there is one and it is up, about to be told to delete `key` since it is written.
+    pub(super) fn reach_older(&mut self, id: DestinationId, asked: &Asked<'_>, key: &[u8]) -> Vec<Copy> {
+        let Some(pool) = self.destination(id).warm_from else { return Vec::new() };
+        let lane = self.clients[asked.client].lane;
+        let mut older = self.reach(&[(pool, What::Delete)], lane, Protocol::Text, key);
+        self.begin_copies(&mut older, &asked.request, key);
+        older
+    }
+
+    pub(super) fn post_delete(&mut self, copy: &Copy, key: &[u8], owner: Owner) {
+        let like = InFlight::new(owner, Verb::MetaDelete, Shape::Meta, self.now);
+        self.post_copy(copy, key, &[], like);
+    }
+
+    /// Deletes `key` in a pool, whatever comes of it.
+    pub(super) fn delete_in(&mut self, pool: u16, lane: u8, key: &[u8]) {
+        let request = Request::new(Verb::MetaDelete, Dialect::Meta(MetaFlags::default()));
+        let mut copies = self.reach(&[(pool, What::Delete)], lane, Protocol::Text, key);
+        self.begin_copies(&mut copies, &request, key);
+        copies.iter().for_each(|copy| self.post_delete(copy, key, Owner::Nobody));
+    }
+
     /// Has others do what an attempt has one pool do, whatever comes of it: a delete in all pools that may have its key, and
     /// a read that touches in all copies.
     pub(super) fn spread(&mut self, id: AttemptId, effect: Effect) {
@@ -245,4 +272,9 @@ impl Proxy {
             None => self.commons.spares.put(bytes),
         }
     }
+}
+
+/// How many of `copies` are older pools: what these have is to be gone before the client is told.
+fn deletes(copies: &[Copy]) -> usize {
+    copies.iter().filter(|copy| copy.what == What::Delete).count()
 }

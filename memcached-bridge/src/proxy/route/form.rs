@@ -1,7 +1,10 @@
-//! Requests as copies get them that follow another one's decision.
+//! What requests do and what replies say, as far as it matters to routes; and requests as those get them that follow a
+//! decision.
 
 use crate::protocol::binary::{HEADER_LEN, Header};
+use crate::protocol::delimit::{Kind, Piece, Shape};
 use crate::protocol::{Dialect, MetaFlags, Request, Verb, ascii, base64, render};
+use crate::proxy::in_flight::InFlight;
 
 /// What a request does to copies of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +96,17 @@ fn push_meta(out: &mut Vec<u8>, request: &Request<'_>, flags: MetaFlags<'_>, hea
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends a text get like `request` for `key` alone.
+pub(super) fn push_get(out: &mut Vec<u8>, request: &Request<'_>, key: &[u8]) {
+    out.extend_from_slice(request.verb.name().as_bytes());
+    if matches!(request.verb, Verb::Gat | Verb::Gats) {
+        render::signed(out, request.exptime);
+    }
+    out.push(b' ');
+    out.extend_from_slice(key);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Appends a delete of `key` in text.
 pub(super) fn push_delete(out: &mut Vec<u8>, key: &[u8]) {
     out.extend_from_slice(b"md ");
@@ -105,6 +119,26 @@ pub(super) fn push_delete(out: &mut Vec<u8>, key: &[u8]) {
     }
 }
 
+/// Appends an addition of `key` in text, which does nothing if the key is there.
+pub(super) fn push_add(out: &mut Vec<u8>, key: &[u8], flags: u32, exptime: u64, value: &[u8]) {
+    out.extend_from_slice(b"ms ");
+    let plain = render::is_plain(key);
+    if plain {
+        out.extend_from_slice(key);
+    } else {
+        base64::encode(key, |group| out.extend_from_slice(group));
+    }
+    out.push(b' ');
+    render::decimal(out, value.len() as u64);
+    out.extend_from_slice(if plain { b" ME F" } else { b" b ME F" });
+    render::decimal(out, flags.into());
+    out.extend_from_slice(b" T");
+    render::decimal(out, exptime);
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Whether a binary or text reply that begins so says that what was asked is done.
 pub(super) fn is_done(is_binary: bool, reply: &[u8]) -> bool {
     if is_binary {
@@ -112,6 +146,31 @@ pub(super) fn is_done(is_binary: bool, reply: &[u8]) -> bool {
     }
     const DONE: [&[u8]; 7] = [b"STORED", b"DELETED", b"TOUCHED", b"OK", b"HD", b"VA ", b"MN"];
     reply.first().is_some_and(u8::is_ascii_digit) || DONE.iter().any(|done| reply.starts_with(done))
+}
+
+/// Whether a reply that begins so says that its key is not there.
+pub(super) fn is_miss(front: &InFlight, piece: &Piece, bytes: &[u8]) -> bool {
+    const KEY_NOT_FOUND: u16 = 1;
+    match front.shape {
+        Shape::Items => piece.kind == Kind::End,
+        Shape::Meta => bytes.starts_with(b"EN") || bytes.starts_with(b"NF"),
+        Shape::Line => bytes.starts_with(b"NOT_FOUND"),
+        Shape::Binary => Header::parse(bytes).is_some_and(|header| header.status == KEY_NOT_FOUND),
+        _ => false,
+    }
+}
+
+/// Whether a reply that begins so may say that its key is not there, where it would have to be.
+pub(super) fn is_unmet(front: &InFlight, piece: &Piece, bytes: &[u8]) -> bool {
+    const NOT_STORED: u16 = 5;
+    let needs_the_key = matches!(front.verb, Verb::Append | Verb::Prepend | Verb::Replace | Verb::MetaSet);
+    let is_refused = match front.shape {
+        Shape::Meta => bytes.starts_with(b"NS"),
+        Shape::Line => bytes.starts_with(b"NOT_STORED"),
+        Shape::Binary => Header::parse(bytes).is_some_and(|header| header.status == NOT_STORED),
+        _ => false,
+    };
+    is_miss(front, piece, bytes) || needs_the_key && is_refused
 }
 
 #[cfg(test)]

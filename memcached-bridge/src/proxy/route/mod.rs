@@ -18,6 +18,9 @@
 //! Whoever reads from another copy than its write was acknowledged by may read from before it; with all copies up and
 //! [`Acks::All`] there is no such read.
 //!
+//! A destination may name an older pool to be [filled from](Destination::warm_from); `warm` says how, and why nothing comes back
+//! from it that was overwritten.
+//!
 //! | module | what it is |
 //! |---|---|
 //! | `prefixes` | the longest prefix of a key |
@@ -25,6 +28,8 @@
 //! | `attempt` | a request that is asked of several pools in turn |
 //! | `copies`, `acks`, `form` | writes to several copies, what acknowledges them, and what those get that follow |
 //! | `uploads` | large values to several copies |
+//! | `warm` | a pool that is filled from an older one |
+//! | `shadow` | a sample of requests for another pool |
 //! | `counters` | what is counted |
 
 mod acks;
@@ -34,7 +39,9 @@ mod counters;
 mod form;
 mod prefixes;
 mod several;
+mod shadow;
 mod uploads;
+mod warm;
 
 use std::sync::Arc;
 
@@ -51,6 +58,7 @@ use attempt::DestinationId;
 pub(super) use attempt::{Arrived, Attempt, AttemptId};
 pub use counters::RouteCounters;
 use prefixes::Prefixes;
+pub use shadow::{Shadow, Share};
 
 /// Where a route's keys go. Pools go by their index in the order in which the [`Proxy`] is given them.
 #[derive(Clone, Debug)]
@@ -76,6 +84,10 @@ pub struct Destination {
     pub replicas: Vec<u16>,
     /// How many copies have to acknowledge a write.
     pub acks: Acks,
+    /// An older pool, which is asked for what `pool` does not have: it is added there. Only without the others below and above.
+    pub warm_from: Option<u16>,
+    /// Where a sample of its requests goes, too.
+    pub shadow: Option<Shadow>,
     /// The pools that are asked in turn when its server fails.
     pub failover: Vec<u16>,
     /// How long at most an item lives that is stored in one of these.
@@ -91,6 +103,8 @@ impl Destination {
             pool,
             replicas: Vec::new(),
             acks: Acks::All,
+            warm_from: None,
+            shadow: None,
             failover: Vec::new(),
             failover_ttl: None,
             failover_on_miss: false,
@@ -99,7 +113,7 @@ impl Destination {
 
     /// The pools that may hold its keys.
     fn pools(&self) -> impl Iterator<Item = u16> + '_ {
-        self.chain()
+        self.chain().chain(self.warm_from)
     }
 
     /// The pools that have copies of its keys, the nearest first.
@@ -114,7 +128,10 @@ impl Destination {
 
     /// Whether its keys are asked of one pool alone.
     fn is_plain(&self) -> bool {
-        self.replicas.is_empty() && self.failover.is_empty()
+        self.replicas.is_empty()
+            && self.failover.is_empty()
+            && self.warm_from.is_none()
+            && self.shadow.is_none()
     }
 }
 
@@ -127,6 +144,8 @@ pub struct SharedRoute {
     destinations: Vec<Destination>,
     /// The pools that it leads to, none twice.
     pools: Vec<u16>,
+    /// The same with shadows.
+    all: Vec<u16>,
     door: Door,
     /// By thread: [`RouteCounters`].
     threads: Vec<Arc<Published>>,
@@ -138,12 +157,17 @@ impl SharedRoute {
         let Route { name, default, prefixes, limits, credentials } = route;
         let (prefixes, mut destinations): (Vec<Vec<u8>>, Vec<Destination>) = prefixes.into_iter().unzip();
         destinations.push(default);
+        let shadows = destinations.iter().filter_map(|to| Some(to.shadow?.pool));
+        let shadows: Vec<u16> = shadows.collect();
         let mut pools: Vec<u16> = destinations.iter().flat_map(Destination::pools).collect();
         pools.sort_unstable();
         pools.dedup();
+        let mut all = [&pools[..], &shadows].concat();
+        all.sort_unstable();
+        all.dedup();
         let (prefixes, door) = (Prefixes::new(prefixes), Door::new(limits, credentials));
         let threads = (0..threads).map(|_| Published::new::<RouteCounters>()).collect();
-        Arc::new(Self { name, prefixes, destinations, pools, door, threads })
+        Arc::new(Self { name, prefixes, destinations, pools, all, door, threads })
     }
 
     /// What each thread has counted.
@@ -218,7 +242,7 @@ impl RoutePart {
 
     /// Adopts the rings in force of the pools that it leads to.
     pub(super) fn adopt_rings(&self, pools: &mut [PoolPart]) {
-        self.shared.pools.iter().for_each(|pool| pools[usize::from(*pool)].adopt_ring());
+        self.shared.all.iter().for_each(|pool| pools[usize::from(*pool)].adopt_ring());
     }
 }
 
@@ -231,7 +255,7 @@ impl Proxy {
     pub fn with_routes(mut self, routes: Vec<Arc<SharedRoute>>) -> Self {
         let pools = self.pools.len();
         let leads_nowhere =
-            |route: &Arc<SharedRoute>| route.pools.iter().any(|pool| usize::from(*pool) >= pools);
+            |route: &Arc<SharedRoute>| route.all.iter().any(|pool| usize::from(*pool) >= pools);
         assert!(!routes.iter().any(leads_nowhere), "a route leads to a pool that is not there");
         self.routes = routes.into_iter().map(|shared| RoutePart::new(shared, self.thread)).collect();
         self

@@ -2,9 +2,9 @@
 
 use super::Home;
 use super::attempt::{AttemptId, DestinationId};
-use super::form::Effect;
+use super::form::{self, Effect};
 use crate::protocol::delimit::Shape;
-use crate::protocol::{Class, Verb, render};
+use crate::protocol::{Class, Verb};
 use crate::proxy::Proxy;
 use crate::proxy::cache::Looked;
 use crate::proxy::client::{ClientId, Transmit};
@@ -35,6 +35,7 @@ impl Proxy {
         let home = self.home_up(asked.client, destination, key);
         let looked = self.answer_cached(&asked, home, key, sink);
         if looked == Looked::Answered {
+            self.shadow(&asked, key, destination);
             return Taken::Yes;
         }
         let server = self.pools[home.index()].ring.locate(key);
@@ -43,6 +44,7 @@ impl Proxy {
         {
             return Taken::NotYet;
         }
+        self.shadow(&asked, key, destination);
         let place = self.clients[asked.client].ask();
         let to = Owner::Client { client: asked.client, place };
         let attempt = self.attempt(&asked, destination, to);
@@ -66,13 +68,7 @@ impl Proxy {
         let mut like = InFlight::new(Owner::Nobody, request.verb, Shape::Items, self.now);
         like.repeatable = request.class() == Class::Read;
         let mut bytes = self.commons.spares.take();
-        bytes.extend_from_slice(request.verb.name().as_bytes());
-        if matches!(request.verb, Verb::Gat | Verb::Gats) {
-            render::signed(&mut bytes, request.exptime);
-        }
-        bytes.push(b' ');
-        bytes.extend_from_slice(key);
-        bytes.extend_from_slice(b"\r\n");
+        form::push_get(&mut bytes, request, key);
         self.attempt_of(asked, destination, Owner::Nobody, bytes, like)
     }
 

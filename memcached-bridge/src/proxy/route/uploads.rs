@@ -51,13 +51,18 @@ impl Proxy {
         client.reading = Reading::Value { backend: copies[0].backend, left: len };
         client.copies = copies[1..].iter().map(|copy| copy.backend).collect();
         let quiet = Quiet::of(&asked.request);
-        let merge = Merge::Acks(Acknowledged::new(needed, copies.len(), None, quiet));
-        let gather = self.gathers.begin(asked.client, place, merge, copies.len(), None);
+        let deletes = self.reach_older(id, asked, key);
+        let (needed, parts) = (needed + deletes.len(), copies.len() + deletes.len());
+        let merge = Merge::Acks(Acknowledged::new(needed, parts, None, quiet));
+        let gather = self.gathers.begin(asked.client, place, merge, parts, None);
         for (part, copy) in (0u16..).zip(&copies) {
             let owner = Owner::Part(PartId { gather, part });
             let mut in_flight = InFlight::new(owner, asked.request.verb, shape(&asked.request), self.now);
             (in_flight.tag, in_flight.writes) = (asked.tag(), copy.writes);
             self.post_upload(copy.backend, asked, in_flight);
+        }
+        for (part, delete) in (copies.len() as u16..).zip(&deletes) {
+            self.post_delete(delete, key, Owner::Part(PartId { gather, part }));
         }
         asked.head.len()
     }

@@ -10,5 +10,7 @@ mod limits;
 pub(super) mod rig;
 mod routes;
 mod sasl;
+mod shadow;
 mod text;
 mod traces;
+mod warming;
