@@ -21,6 +21,7 @@
 //! | [`open_files`] | how many files this process and its children may open |
 //! | [`proxied`] | memcached servers and a node that serves them over TCP, on the loopback interface |
 //! | [`random`] | a small seeded generator |
+//! | [`routed`] | the same with several pools and a route over them |
 //! | [`scratch`] | a directory that goes when it is no longer needed |
 //! | [`wait`] | waiting for a condition, with a deadline |
 
@@ -37,6 +38,7 @@ pub mod open_files;
 pub mod proxied;
 pub mod rack;
 pub mod random;
+pub mod routed;
 pub mod scratch;
 pub mod wait;
 pub mod wire;

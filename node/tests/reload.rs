@@ -53,7 +53,11 @@ impl Proxy {
     }
 
     fn pool(&self, name: &str) -> SocketAddr {
-        let rest = self.node.ready.split_once(&format!("pool {name} ")).unwrap().1;
+        self.door(&format!("pool {name}"))
+    }
+
+    fn door(&self, door: &str) -> SocketAddr {
+        let rest = self.node.ready.split_once(&format!("{door} ")).unwrap().1;
         rest.split(',').next().unwrap().parse().unwrap()
     }
 
@@ -136,6 +140,44 @@ fn no_request_is_lost_while_pools_change() {
         client.join().unwrap();
     }
     assert_eq!(ask(&mut connect(address), "version\r\n"), "VERSION 1.6.18\r\n");
+}
+
+#[test]
+fn no_request_is_lost_while_a_route_changes() {
+    let servers = Servers::start(3);
+    let pool = |name: &str, count: usize| servers.pool(name, "127.0.0.1:0", count, "");
+    let pools = format!("{}{}", pool("web", 1), pool("other", 2));
+    let route =
+        |keys: &str| format!("{pools}[[route]]\nname = \"front\"\nlisten = \"127.0.0.1:0\"\n{keys}\n");
+    let shapes = [
+        route("pool = \"web\""),
+        route("pool = \"other\"\nfailover = [\"web\"]"),
+        route("pool = \"web\"\nreplicas = [\"other\"]"),
+        route("pool = \"other\"\n[[route.prefix]]\nprefix = \"k1\"\npool = \"web\""),
+        route("pool = \"web\"\nwarm_from = \"other\""),
+    ];
+    let proxy = Proxy::start("reload-route", &shapes[0]);
+    let address = proxy.door("route front");
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let clients: Vec<_> = (0..4)
+        .map(|client| {
+            let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
+            thread::spawn(move || write_on(address, client, &stop, &done))
+        })
+        .collect();
+    for shape in shapes.iter().cycle().skip(1).take(10) {
+        let before = done.load(Ordering::Relaxed);
+        proxy.write(shape);
+        let output = proxy.reload(&[]);
+        assert!(output.status.success(), "{output:?}");
+        wait("requests after the reload", || (done.load(Ordering::Relaxed) > before + 200).then_some(()));
+    }
+    proxy.write(&shapes[1]);
+    let shown = stdout(&proxy.reload(&["--dry-run"]));
+    assert!(shown.contains("~ route.front.pool: \"web\" -> \"other\""), "{shown}");
+    assert!(!shown.contains("restart"), "{shown}");
+    stop.store(true, Ordering::Relaxed);
+    clients.into_iter().for_each(|client| client.join().unwrap());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Arbitrary clients and arbitrary servers around a proxy: it goes on, within its bounds.
 //!
-//! The first byte of the input says whether there is a cache, which takes long to make. The rest is a list of what happens:
+//! The lowest bit of the input's first byte says whether there is a cache, which takes long to make, the next one whether there is
+//! a route over several pools: clients come by the one or by the other. The rest is a list of what happens:
 //! an operation, a length, and so many bytes.
 #![no_main]
 
@@ -11,7 +12,10 @@ use libfuzzer_sys::fuzz_target;
 use memcached_bridge::hashing::{Distribution, KeyHash};
 use memcached_bridge::proxy::limits::{ClientLimits, MaxTtl};
 use memcached_bridge::proxy::pool::{CacheLimits, Deadlines, Pool, Probing, Server};
-use memcached_bridge::proxy::{Action, BackendId, ClientId, MAX_UNSENT, Proxy, SharedPool, Transmit};
+use memcached_bridge::proxy::route::{Acks, Destination, Route, Shadow, Share};
+use memcached_bridge::proxy::{
+    Action, BackendId, ClientId, DoorId, MAX_UNSENT, Proxy, SharedPool, SharedRoute, Transmit,
+};
 
 struct Deaf;
 
@@ -39,6 +43,24 @@ fn pool(cached: bool) -> Pool {
     }
 }
 
+/// Keys of each beginning go to another kind of destination.
+fn route() -> Route {
+    let to = Destination::of;
+    let shadow = Some(Shadow { pool: 2, share: Share::of(1.0) });
+    let ttl = Some(MaxTtl { seconds: 60 });
+    Route {
+        name: "fuzz".to_owned(),
+        default: Destination { replicas: vec![1, 2], acks: Acks::Majority, ..to(0) },
+        prefixes: vec![
+            (b"f".to_vec(), Destination { failover: vec![1], failover_ttl: ttl, failover_on_miss: true, ..to(0) }),
+            (b"p".to_vec(), to(1)),
+            (b"w".to_vec(), Destination { warm_from: Some(1), shadow, ..to(0) }),
+        ],
+        limits: ClientLimits::default(),
+        credentials: None,
+    }
+}
+
 fn act(proxy: &mut Proxy, backends: &mut Vec<BackendId>, clients: &mut Vec<ClientId>, now: Nanos) {
     while let Some(action) = proxy.next_action() {
         match action {
@@ -60,10 +82,16 @@ fn act(proxy: &mut Proxy, backends: &mut Vec<BackendId>, clients: &mut Vec<Clien
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&cached, data)) = data.split_first() else { return };
-    let Ok(shared) = SharedPool::new(pool(cached == 1), 1, 1) else { return };
-    let mut proxy = Proxy::new(vec![shared], 0, 1);
+    let Some((&shape, data)) = data.split_first() else { return };
+    let (cached, routed) = (shape & 1 == 1, shape & 2 == 2);
+    let Ok(pools) = (0..if routed { 3 } else { 1 }).map(|_| SharedPool::new(pool(cached), 1, 1)).collect() else {
+        return;
+    };
+    let mut proxy = Proxy::new(pools, 0, 1);
     proxy.trace(2, 1);
+    if routed {
+        proxy = proxy.with_routes(vec![SharedRoute::new(route(), 1)]);
+    }
     let (mut backends, mut clients, mut now) = (Vec::new(), Vec::new(), Nanos(1 << 30));
     let mut rest = data;
     while let &[operation, len, ref after @ ..] = rest {
@@ -73,7 +101,10 @@ fuzz_target!(|data: &[u8]| {
         let client: Option<ClientId> = clients.get(which % clients.len().max(1)).copied();
         let backend: Option<BackendId> = backends.get(which % backends.len().max(1)).copied();
         match (operation & 7, client, backend) {
-            (0, _, _) if clients.len() < 4 => clients.push(proxy.client_opened(0, now)),
+            (0, _, _) if clients.len() < 4 => {
+                let door = if routed && which > 3 { DoorId::Route(0) } else { DoorId::Pool(0) };
+                clients.push(proxy.client_opened(door, now));
+            }
             (1 | 2, Some(id), _) if proxy.client_wants(id) >= bytes.len() => {
                 proxy.client_received(id, bytes, now, &mut Deaf);
             }

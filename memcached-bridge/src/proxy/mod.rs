@@ -5,6 +5,7 @@
 //!
 //! ```text
 //!  client_received ─► read a request ─► what becomes of it?                                  (request)
+//!                                       │   of a route's client: which pool's is the key?    (route)
 //!                                       ├─ get family ──► hot table ─► reply              (retrieval, cache)
 //!                                       │        └► ring ─► each server's line ─► merge   (gather)
 //!                                       ├─ one key ─────► ring ─► its server              (keyed)
@@ -46,6 +47,8 @@
 //! | bytes on their way to a server on a connection | [`MAX_ON_THE_WAY`] | clients that want it are not read |
 //! | a value that is held until it has arrived | [`MAX_HELD_VALUE`] | a larger one is streamed over a connection of its own |
 //! | connections with a value under way, by server | [`MAX_UPLOADS`] | clients with one more are not read |
+//! | keys fetched from an older pool to fill a newer one | 256, of up to 1 MiB | others are missed |
+//! | bytes on their way to a server of a shadow | 256 KiB | not sent: `shadow_dropped` |
 //! | bytes of replies held until it is their turn | [`MAX_HELD_REPLIES`] for all clients | the client whose reply comes next is closed: `cut_held_replies` |
 //!
 //! What operators limit besides, pool by pool, is in [`limits`].
@@ -63,6 +66,8 @@
 //! no request. After so many failures in a row the server is ejected, in all threads; a probe with a jittered pause
 //! brings it back. In a reply to several keys the values that could be had come first, and `SERVER_ERROR` in place of
 //! `END`: a key that could not be asked for is not reported as missing.
+//!
+//! Requests of a [`route`] whose key several pools may have are asked of the next one before their client is told.
 //!
 //! A connection that was given up with writes on it stays open, unused, until they are answered or the server
 //! closes it: as long as one of them may still be carried out its key is not cached.

@@ -8,8 +8,10 @@ use fabric::time::Nanos;
 
 use super::history::{History, Moment};
 use crate::hot::random::Random;
+use crate::proxy::limits::ClientLimits;
+use crate::proxy::route::{Acks, Destination, Route};
 use crate::proxy::tests::rig;
-use crate::proxy::{Action, BackendId, ClientId, Proxy, SharedPool, Transmit};
+use crate::proxy::{Action, BackendId, ClientId, DoorId, Proxy, SharedPool, SharedRoute, Transmit};
 use crate::session::stats::ServerFacts;
 use crate::session::{Needs, Server, Session};
 use crate::store::{Limits, Now, Store};
@@ -28,6 +30,37 @@ pub(super) struct Faults {
     pub(super) network: bool,
     /// Servers that fail are ejected.
     pub(super) ejection: bool,
+}
+
+/// What clients come in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// A pool.
+    Pool,
+    /// A route to two pools with a copy of everything each.
+    Copies(Acks),
+    /// A route to a pool and one to fail over to.
+    Failover,
+    /// A route to a pool that is filled from another one.
+    Warm,
+}
+
+impl Shape {
+    fn pools(self) -> usize {
+        if self == Shape::Pool { 1 } else { 2 }
+    }
+
+    fn route(self) -> Option<Route> {
+        let home = Destination::of(0);
+        let default = match self {
+            Shape::Pool => return None,
+            Shape::Copies(acks) => Destination { replicas: vec![1], acks, ..home },
+            Shape::Failover => Destination { failover: vec![1], failover_on_miss: true, ..home },
+            Shape::Warm => Destination { warm_from: Some(1), ..home },
+        };
+        let (limits, credentials) = (ClientLimits::default(), None);
+        Some(Route { name: "test".to_owned(), default, prefixes: Vec::new(), limits, credentials })
+    }
 }
 
 /// What a client waits for.
@@ -98,8 +131,9 @@ pub(super) struct World {
     moment: Moment,
     threads: Vec<Thread>,
     servers: Vec<Server>,
-    frozen: [bool; SERVERS],
-    refusing: [bool; SERVERS],
+    frozen: Vec<bool>,
+    refusing: Vec<bool>,
+    door: DoorId,
     clients: Vec<Client>,
     versions: u64,
     pub(super) history: History,
@@ -107,16 +141,21 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, faults: Faults) -> Self {
+    pub(super) fn new(seed: u64, faults: Faults, shape: Shape) -> Self {
         let mut limits = rig::pool(SERVERS, true);
         limits.probing.auto_eject = faults.ejection;
         limits.lanes = 1 + (seed % 2) as u8;
         if let Some(cache) = &mut limits.cache {
             (cache.lease, cache.hot_threshold) = (Duration::from_millis(200), 2);
         }
-        let shared: Arc<SharedPool> = SharedPool::new(limits, THREADS, seed).unwrap();
+        let shared: Vec<Arc<SharedPool>> = (0..shape.pools() as u64)
+            .map(|pool| SharedPool::new(limits.clone(), THREADS, seed + pool).unwrap())
+            .collect();
+        let route = shape.route().map(|route| SharedRoute::new(route, THREADS));
+        let servers = SERVERS * shape.pools();
         let thread = |index: usize| Thread {
-            proxy: Proxy::new(vec![shared.clone()], index as u16, seed),
+            proxy: Proxy::new(shared.clone(), index as u16, seed)
+                .with_routes(route.iter().cloned().collect()),
             wires: Wires::default(),
             links: BTreeMap::new(),
         };
@@ -137,9 +176,10 @@ impl World {
             now: Nanos(1_000_000_000),
             moment: 0,
             threads: (0..THREADS).map(thread).collect(),
-            servers: (0..SERVERS).map(server).collect(),
-            frozen: [false; SERVERS],
-            refusing: [false; SERVERS],
+            servers: (0..servers).map(server).collect(),
+            frozen: vec![false; servers],
+            refusing: vec![false; servers],
+            door: if shape == Shape::Pool { DoorId::Pool(0) } else { DoorId::Route(0) },
             clients: (0..CLIENTS).map(client).collect(),
             versions: 0,
             history: History::default(),
@@ -162,7 +202,8 @@ impl World {
     }
 
     pub(super) fn hits(&self) -> u64 {
-        self.threads.iter().map(|thread| thread.proxy.pools[0].counters.hits).sum()
+        let pools = self.threads.iter().flat_map(|thread| &thread.proxy.pools);
+        pools.map(|pool| pool.counters.hits).sum()
     }
 
     /// Lets `events` things happen.
@@ -185,7 +226,7 @@ impl World {
 
     /// Mends everything, and lets all that is under way arrive.
     pub(super) fn heal(&mut self) {
-        (self.frozen, self.refusing) = ([false; SERVERS], [false; SERVERS]);
+        self.mend();
         self.clients.iter_mut().for_each(|client| client.deaf = false);
         for _ in 0..20_000 {
             self.moment += 1;
@@ -202,6 +243,11 @@ impl World {
                 _ => self.pass(),
             }
         }
+    }
+
+    fn mend(&mut self) {
+        self.frozen.fill(false);
+        self.refusing.fill(false);
     }
 
     /// Whether every client got all replies, in their order.
@@ -230,7 +276,7 @@ impl World {
         }
         if self.clients[index].id.is_none() {
             let thread = &mut self.threads[self.clients[index].thread];
-            self.clients[index].id = Some(thread.proxy.client_opened(0, self.now));
+            self.clients[index].id = Some(thread.proxy.client_opened(self.door, self.now));
         }
         let key = self.below(KEYS);
         let (request, expected) = match self.below(100) {
@@ -314,7 +360,7 @@ impl World {
                 Action::CloseBackend(id) => _ = thread.links.remove(&id),
                 Action::Connect(id, server) => {
                     let link = Link {
-                        server: usize::from(server.server),
+                        server: SERVERS * usize::from(server.pool) + usize::from(server.server),
                         connected: false,
                         session: Session::new(),
                         to_server: VecDeque::new(),
@@ -494,7 +540,7 @@ impl World {
     }
 
     fn break_something(&mut self) {
-        let server = self.below(SERVERS);
+        let server = self.below(self.servers.len());
         match self.below(8) {
             0 | 1 => self.frozen[server] = !self.frozen[server],
             2 => self.refusing[server] = !self.refusing[server],
@@ -513,8 +559,7 @@ impl World {
                 thread.proxy.client_closed(id, self.now);
             }
             _ => {
-                self.frozen = [false; SERVERS];
-                self.refusing = [false; SERVERS];
+                self.mend();
             }
         }
     }
