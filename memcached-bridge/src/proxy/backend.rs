@@ -108,7 +108,7 @@ impl Backend {
 
 /// Bytes on their way to a server. They are kept until the request that they are of is answered: a connection that the
 /// server had closed before it read them is replaced by another one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Outgoing {
     bytes: Vec<u8>,
     /// The place of the first of `bytes` in the stream.

@@ -105,6 +105,15 @@ impl Gathers {
         }
     }
 
+    /// Waits for so many parts more. Returns the first of them, and the client of the reply.
+    pub(super) fn grow(&mut self, id: GatherId, more: usize) -> Option<(u16, ClientId)> {
+        let gather = self.table.get_mut(id)?;
+        let first = u16::try_from(gather.parts.len()).ok()?;
+        gather.waiting += more;
+        gather.parts.resize_with(usize::from(first) + more, Part::default);
+        Some((first, gather.client))
+    }
+
     /// A piece of one part.
     pub(super) fn arrived(
         &mut self,

@@ -69,6 +69,8 @@ pub(super) struct InFlight {
     pub(super) writes: Option<Writes>,
     /// It changes nothing: it may be asked again if the connection breaks before any of its reply has come.
     pub(super) repeatable: bool,
+    /// A line of gets of a route, some of whose keys other pools may have.
+    pub(super) splits: bool,
     /// How often it was asked again.
     pub(super) repeats: u8,
     pub(super) sent: Nanos,
@@ -90,6 +92,7 @@ impl InFlight {
             tag: None,
             writes: None,
             repeatable: false,
+            splits: false,
             repeats: 0,
             sent,
             end: 0,

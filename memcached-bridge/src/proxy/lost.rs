@@ -122,17 +122,33 @@ impl Proxy {
             is_closed && !entry.begun && (unsent || entry.repeatable) && entry.repeats < MAX_REPEATS
         };
         // What may be asked elsewhere goes together, so that it is carried out in the order in which it was asked.
-        let is_attempt = |entry: &InFlight| matches!(entry.owner, Owner::Attempt(_));
+        let is_attempt = |entry: &InFlight| entry.splits || matches!(entry.owner, Owner::Attempt(_));
         let attempts_move = in_flight.iter().any(|entry| is_attempt(entry) && !may_repeat(entry));
         let stays = |entry: &InFlight| may_repeat(entry) && !(attempts_move && is_attempt(entry));
         let again: Vec<bool> = in_flight.iter().map(stays).collect();
         let mut start = 0;
         for (entry, again) in in_flight.iter().zip(again) {
             let begins = std::mem::replace(&mut start, entry.end);
-            if !again || !self.ask_again(&backend, entry, begins) {
+            let is_asked = again && self.ask_again(&backend, entry, begins)
+                || entry.splits && !entry.begun && self.split(&backend, entry, begins, failure, sink);
+            if !is_asked {
                 self.fail(&mut backend, entry, failure, sink);
             }
         }
+    }
+
+    /// Asks for the keys of a line elsewhere.
+    fn split(
+        &mut self,
+        from: &Backend,
+        entry: &InFlight,
+        begins: u64,
+        failure: Failure,
+        sink: &mut dyn Transmit,
+    ) -> bool {
+        let Some(line) = from.outgoing.range(begins, entry.end) else { return false };
+        self.pools[usize::from(from.server.pool)].view.requests.count(entry.verb, Outcome::Unavailable);
+        self.split_line(entry, line, from.server.pool, failure, sink)
     }
 
     /// Moves a request to another connection of its lane.
@@ -232,6 +248,9 @@ impl Proxy {
         given_up.uploader = backend.uploader.take();
         given_up.in_flight = backend.in_flight.clone();
         given_up.fills = std::mem::take(&mut backend.fills);
+        if given_up.in_flight.iter().any(|entry| entry.splits) {
+            given_up.outgoing = backend.outgoing.clone();
+        }
         for entry in &mut backend.in_flight {
             entry.owner = Owner::Nobody;
         }

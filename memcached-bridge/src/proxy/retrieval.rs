@@ -31,6 +31,8 @@ struct Line {
     server: u16,
     backend: BackendId,
     keys: u32,
+    /// Some of its keys may be asked for elsewhere.
+    splits: bool,
 }
 
 impl Proxy {
@@ -113,7 +115,8 @@ impl Proxy {
                 }
                 self.observe(home, &key, hash, &mut to.wanted);
             }
-            if let Some(destination) = several {
+            if let Some(destination) = several.filter(|id| writes || !self.destination(*id).reads_in_lines())
+            {
                 to.attempts.push(self.attempt_key(&asked, destination, &key));
                 continue;
             }
@@ -132,6 +135,7 @@ impl Proxy {
                 }
             }
             to.lines[line].keys += 1;
+            to.lines[line].splits |= several.is_some();
             if let Some(backend) = self.backends.get_mut(to.lines[line].backend) {
                 let out = backend.outgoing.tail();
                 out.push(b' ');
@@ -171,7 +175,7 @@ impl Proxy {
         }
         let backend = self.lane(home, server, crate::protocol::Protocol::Text)?;
         self.pools[pool].servers[usize::from(server.0)].part = Some(lines.len() as u16);
-        lines.push(Line { pool: home.pool, server: server.0, backend, keys: 0 });
+        lines.push(Line { pool: home.pool, server: server.0, backend, keys: 0, splits: false });
         if let Some(backend) = self.backends.get_mut(backend) {
             let out = backend.outgoing.tail();
             out.extend_from_slice(request.verb.name().as_bytes());
@@ -205,6 +209,7 @@ impl Proxy {
                 Some(gather) => (Owner::Part(PartId { gather, part }), Shape::Items),
             };
             let mut in_flight = InFlight::new(owner, asked.request.verb, shape, self.now);
+            in_flight.splits = line.splits;
             in_flight.repeatable = stride == 0 && asked.request.class() == Class::Read;
             if stride > 0 && self.pools[usize::from(line.pool)].cache.is_some() {
                 let first = self.writes + u64::from(part) * stride;

@@ -313,6 +313,7 @@ fn pool(mut table: Reader<'_, '_>, dataplane: Option<&Dataplane>) -> Option<(Poo
     let vip = table.parsed::<Ipv4Addr>("vip", "an IPv4 address such as \"10.0.0.100\"");
     let (tcp, listen) = pool_tcp(&mut table);
     security::is_nowhere_open(&table, vip.as_ref(), tcp.as_ref());
+    security::says_nothing_without_door(&table);
     let has_address = table.has("vip") || table.has("listen");
     let clients = table.parsed_list::<IpNet>("clients", NETWORKS);
     let clients = match vip {

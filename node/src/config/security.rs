@@ -78,6 +78,33 @@ pub(super) fn is_nowhere_open(
     }
 }
 
+/// The keys of a door that mean nothing without one.
+const OF_A_DOOR: [&str; 10] = [
+    "clients",
+    "max_connections",
+    "max_connections_per_client",
+    "client_requests_per_s",
+    "client_burst",
+    "requests_per_s",
+    "burst",
+    "max_value",
+    "max_ttl_s",
+    "stall_timeout_s",
+];
+
+/// What clients may do is said where they come in.
+pub(super) fn says_nothing_without_door(table: &Reader<'_, '_>) {
+    if table.has("listen") || table.has("vip") {
+        return;
+    }
+    for key in OF_A_DOOR.iter().filter(|key| table.has(key)) {
+        let message = format!("`{key}` in [[pool]] is for clients of an address of its own");
+        let remedy =
+            "write it in the [[route]] that leads to the pool, or add `listen = \"127.0.0.1:11211\"`";
+        table.error(&table.span, message, remedy);
+    }
+}
+
 pub(super) fn embedded(table: &mut Reader<'_, '_>, embedded: &mut Embedded) {
     let udp = table.boolean("udp");
     embedded.password_file = password_file(table);

@@ -529,6 +529,11 @@ fn what_is_wrong_with_routes_is_told() {
             "f:18:10: error: a `prefix` of 0 bytes is the beginning of no key\n  remedy: give 1 to 250 bytes, such as \"user:\"",
         ),
         (
+            "name = \"users\"",
+            "name = \"users\"\nmax_value = \"1KiB\"",
+            "f:7:1: error: `max_value` in [[pool]] is for clients of an address of its own\n  remedy: write it in the [[route]] that leads to the pool, or add `listen = \"127.0.0.1:11211\"`",
+        ),
+        (
             "listen = \"127.0.0.1:11211\"",
             "",
             "f:12:1: error: `listen` is missing in [[route]]\n  remedy: add `listen = \"127.0.0.1:11211\"`",

@@ -348,7 +348,7 @@ impl Proxy {
             (attempt.to, attempt.client, attempt.at + 1, attempt.destination);
         let nobody_waits = !self.clients.contains_key(client);
         if attempt.step.is_for_the_node() {
-            self.warming_failed(id, failure, sink);
+            self.warming_failed(id, sink);
             return Ok(());
         }
         // What may have been done is not done twice: the next copy would pass it on to this one.

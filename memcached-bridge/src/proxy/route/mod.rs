@@ -40,6 +40,7 @@ mod form;
 mod prefixes;
 mod several;
 mod shadow;
+mod split;
 mod uploads;
 mod warm;
 
@@ -124,6 +125,11 @@ impl Destination {
     /// How many copies have to acknowledge a write.
     fn acks_needed(&self) -> usize {
         self.acks.of(1 + self.replicas.len())
+    }
+
+    /// Whether a get of several keys may ask a server for several of them in one line: a miss is the end of it.
+    pub(super) fn reads_in_lines(&self) -> bool {
+        self.warm_from.is_none() && !self.failover_on_miss
     }
 
     /// Whether its keys are asked of one pool alone.

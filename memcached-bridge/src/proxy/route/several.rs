@@ -92,6 +92,24 @@ impl Proxy {
         }
     }
 
+    /// Asks the pools of an attempt's destination from the one at `next` on; its reply is for `to`.
+    pub(super) fn go_on_with(
+        &mut self,
+        id: AttemptId,
+        to: Owner,
+        next: usize,
+        failure: Failure,
+        sink: &mut dyn Transmit,
+    ) {
+        let Some(attempt) = self.attempts.get_mut(id) else { return };
+        attempt.to = to;
+        let (like, destination) = (InFlight { owner: to, ..attempt.like }, attempt.destination);
+        match self.ask_from(id, Some(next)) {
+            Ok(_) => self.route_counters(destination).failed_over += 1,
+            Err(_) => self.out_of_pools(id, destination, &like, failure, sink),
+        }
+    }
+
     fn out_of_pools(
         &mut self,
         id: AttemptId,

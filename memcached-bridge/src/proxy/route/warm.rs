@@ -20,7 +20,6 @@ use crate::protocol::reply::{MetaGetReply, parse_meta_get_reply};
 use crate::protocol::{Head, Protocol, Verb, render};
 use crate::proxy::Proxy;
 use crate::proxy::client::Transmit;
-use crate::proxy::failure::Failure;
 use crate::proxy::in_flight::{InFlight, Owner};
 use crate::proxy::limits::MAX_TTL_SECONDS;
 
@@ -197,7 +196,7 @@ impl Proxy {
     }
 
     /// A reply that an attempt waits for on its way will not come: the client has its miss.
-    pub(super) fn warming_failed(&mut self, id: AttemptId, _failure: Failure, sink: &mut dyn Transmit) {
+    pub(super) fn warming_failed(&mut self, id: AttemptId, sink: &mut dyn Transmit) {
         let Some(attempt) = self.attempts.get_mut(id) else { return };
         let destination = attempt.destination;
         if let Step::Fetch(warming) | Step::Add(warming) = std::mem::take(&mut attempt.step) {
