@@ -1,7 +1,8 @@
-//! memcached over kernel sockets, with the embedded store: what runs where there is no packet path.
+//! memcached over kernel sockets, with the embedded store.
 //!
 //! The protocol is [`memcached_bridge::session`]; this is its shell on tokio. One task for each connection, one for the
-//! UDP socket, one that sweeps the store.
+//! UDP socket, one that sweeps the store. Where a pool on the packet path is answered from the same store, the workers are
+//! its other shell, and all go by one clock.
 
 mod counters;
 mod tcp;
@@ -9,16 +10,16 @@ mod udp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fabric::time::Nanos;
 use memcached_bridge::session::Server;
-use memcached_bridge::session::stats::ServerFacts;
+use memcached_bridge::session::stats::{Listen, ServerFacts};
 use memcached_bridge::store::{Limits, Now, Store};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::clock::Clock;
 use crate::config::Embedded;
 use crate::limits::{Clients, PerClient};
 use crate::passwords::{self, PasswordError};
@@ -82,9 +83,6 @@ pub enum OpenError {
     /// A socket cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The password file cannot be used.
-    #[error(transparent)]
-    Passwords(#[from] PasswordError),
     /// A certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -101,36 +99,58 @@ pub struct Opened {
 struct Shared {
     config: Embedded,
     listen: SocketAddr,
-    server: Server,
+    server: Arc<Server>,
     counters: Counters,
     clients: Arc<Clients>,
     acceptor: Option<Acceptor>,
-    clock: Clock,
+    clock: StoreClock,
     sampling: Sampling,
 }
 
-/// The time that the store goes by.
+/// The time that the store goes by: the node's, and the calendar's.
 #[derive(Clone, Copy)]
-struct Clock {
-    started: Instant,
-}
+struct StoreClock(Clock);
 
-impl Clock {
+impl StoreClock {
     fn now(self) -> Now {
-        let at = Nanos(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX));
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Now { at, unix }
+        Now { at: self.0.now(), unix }
     }
 }
 
+/// The server that `config` describes, with an empty store. It is there before its sockets, since the packet path may
+/// answer from it, too.
+///
+/// # Errors
+/// [`PasswordError`] if the password file cannot be used.
+pub fn server(config: &Embedded, threads: usize) -> Result<Arc<Server>, PasswordError> {
+    let passwords = config.password_file.as_deref();
+    let credentials = passwords.map(|path| passwords::read(path, "[embedded]")).transpose()?;
+    let limits = Limits {
+        memory_bytes: usize::try_from(config.memory.0).unwrap_or(usize::MAX),
+        item_bytes: usize::try_from(config.max_item.0).unwrap_or(usize::MAX),
+    };
+    // The node's clock begins with it: that it started at 0 is the default.
+    let facts = ServerFacts {
+        pid: std::process::id(),
+        threads,
+        max_connections: config.max_connections,
+        ..ServerFacts::default()
+    };
+    Ok(Arc::new(Server { store: Store::new(limits), facts, credentials }))
+}
+
 impl Opened {
-    /// Reads the passwords and certificates, if there are any, and opens the sockets.
+    /// Reads the certificates, if there are any, and opens the sockets of `server`.
     ///
     /// # Errors
     /// [`OpenError`] if an address or one of the files cannot be had.
-    pub async fn open(config: Embedded, threads: usize, sampling: Sampling) -> Result<Self, OpenError> {
-        let passwords = config.password_file.as_deref();
-        let credentials = passwords.map(|path| passwords::read(path, "[embedded]")).transpose()?;
+    pub async fn open(
+        config: Embedded,
+        server: Arc<Server>,
+        clock: Clock,
+        sampling: Sampling,
+    ) -> Result<Self, OpenError> {
         let tls = config.tls.as_ref();
         let acceptor = tls.map(|tls| Acceptor::open(tls, "[embedded.tls]")).transpose()?;
         let failed = |protocol, address| {
@@ -142,23 +162,9 @@ impl Opened {
             true => Some(UdpSocket::bind(listen).await.map_err(failed("udp", listen))?),
             false => None,
         };
-        let limits = Limits {
-            memory_bytes: usize::try_from(config.memory.0).unwrap_or(usize::MAX),
-            item_bytes: usize::try_from(config.max_item.0).unwrap_or(usize::MAX),
-        };
-        let clock = Clock { started: Instant::now() };
-        let facts = ServerFacts {
-            pid: std::process::id(),
-            threads,
-            max_connections: config.max_connections,
-            started: clock.now(),
-            listen: Some(listen),
-            udp: udp.is_some(),
-            ..ServerFacts::default()
-        };
-        let server = Server { store: Store::new(limits), facts, credentials };
+        server.facts.listen.get_or_init(|| Listen { address: listen, udp: udp.is_some() });
         let clients = Clients::new(PerClient { connections: config.max_connections_per_client, rate: None });
-        let counters = Counters::default();
+        let (counters, clock) = (Counters::default(), StoreClock(clock));
         let shared =
             Arc::new(Shared { config, listen, server, counters, clients, acceptor, clock, sampling });
         Ok(Self { shared, tcp, udp })

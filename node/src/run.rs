@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use memcached_bridge::session::Server;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::cli::RunOptions;
 use crate::clock::Clock;
 use crate::config::{self, Config, Embedded};
-use crate::embedded::{ListenError, Opened};
+use crate::embedded::{self, ListenError, Opened};
 use crate::proxy::{Proxies, Shared, Spans};
 use crate::reload::Reloader;
 use crate::status::Registry;
@@ -36,12 +37,13 @@ pub fn run(options: &RunOptions, mut telemetry: Telemetry) -> Result<(), Box<dyn
     let tracer = telemetry.export(&config.telemetry, &config.node.name)?;
     let spans = tracer.map(|tracer| Spans::new(tracer, &config.telemetry));
     let registry = Registry::new(config.node.name.clone());
+    let threads = config::default_threads();
+    let server = config.embedded.as_ref().map(|embedded| embedded::server(embedded, threads)).transpose()?;
     // Its threads and memory come first, so that the runtime's threads are not pinned with them.
     let dataplane = dataplane::start(&config, &registry)?;
-    let threads = config::default_threads();
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let file = options.config.clone().map(|path| (path, text));
-    let served = runtime.block_on(serve(config, file, registry, dataplane.as_ref(), threads, spans));
+    let served = runtime.block_on(serve(config, file, registry, dataplane.as_ref(), server, spans));
     runtime.shutdown_timeout(Duration::from_millis(100));
     served
 }
@@ -79,7 +81,7 @@ async fn serve(
     file: Option<(PathBuf, String)>,
     registry: Arc<Registry>,
     dataplane: Option<&dataplane::Running>,
-    threads: usize,
+    server: Option<Arc<Server>>,
     spans: Option<Spans>,
 ) -> Result<(), Box<dyn Error>> {
     let (drain, draining) = watch::channel(false);
@@ -96,10 +98,11 @@ async fn serve(
         Some(dataplane) => Shared { clock: dataplane.clock, tracking: &dataplane.tracking },
         None => Shared { clock: Clock::kernel(), tracking: &none },
     };
+    let clock = shared.clock;
     let proxies = Proxies::start(&config, shared, spans.as_ref(), &draining)?.map(Arc::new);
     let reloader = Arc::new(Reloader::new(file, config.clone(), proxies.clone()));
-    let embedded = match config.embedded {
-        Some(embedded) => Some(Opened::open(embedded, threads, sampling).await?),
+    let embedded = match config.embedded.zip(server) {
+        Some((embedded, server)) => Some(Opened::open(embedded, server, clock, sampling).await?),
         None => None,
     };
 

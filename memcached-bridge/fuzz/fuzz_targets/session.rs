@@ -40,6 +40,7 @@ fn stream(server: &Server, input: &[u8], piece: usize) {
             match progress.needs {
                 Needs::Input => break,
                 Needs::Output => assert!(progress.consumed > 0 || !out.is_empty(), "it turns in circles"),
+                Needs::Store => panic!("a patient session was turned away"),
                 Needs::Close => return,
             }
         }

@@ -1,72 +1,102 @@
 //! The classic text commands (`doc/protocol.txt`).
 
-use super::{COMPATIBLE_VERSION, OUTPUT_BYTES, key_of};
+use super::{COMPATIBLE_VERSION, Scene, key_of};
 use crate::protocol::{Keys, ProtocolError, Request, Verb, render};
-use crate::session::Server;
 use crate::store::arithmetic::{Count, NotCounted};
 use crate::store::read::Read;
 use crate::store::remove::{Delete, Deleted};
 use crate::store::write::{Mode, Stored, Write};
-use crate::store::{Expiry, Now, Store};
+use crate::store::{Busy, Entry, Expiry, Now};
 
 /// The reply to counting what is no number.
 pub(super) const NON_NUMERIC: &[u8] = b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n";
 
-/// Answers `get`, `gets`, `gat` and `gats` until `out` is full enough. Returns how many bytes of the key list are
-/// unanswered then.
-pub(super) fn retrieve(request: &Request<'_>, server: &Server, now: Now, out: &mut Vec<u8>) -> Option<usize> {
+/// A retrieval that stopped before its last key.
+#[derive(Debug)]
+pub(super) struct Stopped {
+    /// Bytes of the key list that are unanswered.
+    pub(super) left: usize,
+    pub(super) why: Stop,
+}
+
+/// Why a retrieval stops.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// There is enough output for now.
+    Enough,
+    /// Another thread holds the next key's part of the store.
+    Busy,
+}
+
+/// Answers `get`, `gets`, `gat` and `gats`.
+pub(super) fn retrieve(request: &Request<'_>, scene: Scene<'_>, out: &mut Vec<u8>) -> Result<(), Stopped> {
     let touches = matches!(request.verb, Verb::Gat | Verb::Gats);
-    let touch = touches.then(|| Expiry::from_wire(request.exptime, now));
+    let touch = touches.then(|| Expiry::from_wire(request.exptime, scene.now));
+    let stopped = |keys, why| {
+        let left = if let Keys::List(rest) = keys { rest.len() } else { 0 };
+        Err(Stopped { left, why })
+    };
     let mut keys = request.keys;
-    while let Some(key) = keys.next() {
-        server.store.read(&key, Read { touch, ..Read::default() }, now, |seen| {
+    loop {
+        let unanswered = keys;
+        let Some(key) = keys.next() else { break };
+        let Ok(mut entry) = scene.entry(&key) else { return stopped(unanswered, Stop::Busy) };
+        entry.read(Read { touch, ..Read::default() }, |seen| {
             let cas = request.with_cas().then_some(seen.item.cas);
             render::value(out, &key, seen.item.flags, seen.item.value(), cas);
         });
-        if out.len() >= OUTPUT_BYTES
-            && let Keys::List(rest) = keys
-        {
-            return Some(rest.len());
+        if out.len() >= scene.enough && matches!(keys, Keys::List(_)) {
+            return stopped(keys, Stop::Enough);
         }
     }
     render::end(out);
-    None
+    Ok(())
 }
 
 /// Answers every other classic command but `stats` and `quit`.
-pub(super) fn answer(request: &Request<'_>, store: &Store, now: Now, out: &mut Vec<u8>) {
-    let reply: &[u8] = match request.verb {
-        Verb::Incr | Verb::Decr => return count(request, store, now, out),
+pub(super) fn answer(request: &Request<'_>, scene: Scene<'_>, out: &mut Vec<u8>) -> Result<(), Busy> {
+    match request.verb {
         Verb::Version => {
             render::Sink::put(out, format!("VERSION {COMPATIBLE_VERSION}\r\n").as_bytes());
-            return;
         }
-        Verb::Set => write(Mode::Set, request, store, now),
-        Verb::Add => write(Mode::Add, request, store, now),
-        Verb::Replace => write(Mode::Replace, request, store, now),
-        Verb::Append => write(Mode::Append, request, store, now),
-        Verb::Prepend => write(Mode::Prepend, request, store, now),
-        Verb::Cas => write(Mode::Cas, request, store, now),
-        Verb::Delete => delete(request, store, now),
-        Verb::Touch if store.touch(&key_of(request), Expiry::from_wire(request.exptime, now), now) => {
-            b"TOUCHED\r\n"
-        }
-        Verb::Touch => b"NOT_FOUND\r\n",
         Verb::FlushAll => {
-            store.flush_all(request.exptime, now);
-            b"OK\r\n"
+            scene.store().flush_all(request.exptime, scene.now);
+            out.extend_from_slice(b"OK\r\n");
         }
         // The level is taken and not heeded: the node's own log has its own filter.
-        Verb::Verbosity => b"OK\r\n",
+        Verb::Verbosity => out.extend_from_slice(b"OK\r\n"),
+        _ => {
+            let key = key_of(request);
+            answer_at(scene.entry(&key)?, request, scene.now, out);
+        }
+    }
+    Ok(())
+}
+
+/// Answers a command that changes the item of one key.
+fn answer_at(mut entry: Entry<'_>, request: &Request<'_>, now: Now, out: &mut Vec<u8>) {
+    let reply: &[u8] = match request.verb {
+        Verb::Incr | Verb::Decr => return count(&mut entry, request, out),
+        Verb::Set => write(Mode::Set, &mut entry, request, now),
+        Verb::Add => write(Mode::Add, &mut entry, request, now),
+        Verb::Replace => write(Mode::Replace, &mut entry, request, now),
+        Verb::Append => write(Mode::Append, &mut entry, request, now),
+        Verb::Prepend => write(Mode::Prepend, &mut entry, request, now),
+        Verb::Cas => write(Mode::Cas, &mut entry, request, now),
+        Verb::Delete => match entry.delete(Delete::default()) {
+            Deleted::NotFound => b"NOT_FOUND\r\n",
+            Deleted::Deleted | Deleted::Exists => b"DELETED\r\n",
+        },
+        Verb::Touch if entry.touch(Expiry::from_wire(request.exptime, now)) => b"TOUCHED\r\n",
+        Verb::Touch => b"NOT_FOUND\r\n",
         _ => return render::error(out, ProtocolError::UnknownCommand),
     };
     out.extend_from_slice(reply);
 }
 
-fn write(mode: Mode, request: &Request<'_>, store: &Store, now: Now) -> &'static [u8] {
+fn write(mode: Mode, entry: &mut Entry<'_>, request: &Request<'_>, now: Now) -> &'static [u8] {
     let write = Write {
         mode,
-        key: &key_of(request),
         value: request.value,
         flags: request.flags,
         expiry: Expiry::from_wire(request.exptime, now),
@@ -74,7 +104,7 @@ fn write(mode: Mode, request: &Request<'_>, store: &Store, now: Now) -> &'static
         accept_stale: false,
         binary_key: false,
     };
-    match store.write(write, now) {
+    match entry.write(write) {
         Stored::Stored(_) => b"STORED\r\n",
         Stored::NotStored => b"NOT_STORED\r\n",
         Stored::Exists => b"EXISTS\r\n",
@@ -82,24 +112,10 @@ fn write(mode: Mode, request: &Request<'_>, store: &Store, now: Now) -> &'static
     }
 }
 
-fn delete(request: &Request<'_>, store: &Store, now: Now) -> &'static [u8] {
-    let delete = Delete { key: &key_of(request), cas: None, invalidate: false, touch: None };
-    match store.delete(delete, now) {
-        Deleted::NotFound => b"NOT_FOUND\r\n",
-        Deleted::Deleted | Deleted::Exists => b"DELETED\r\n",
-    }
-}
-
-fn count(request: &Request<'_>, store: &Store, now: Now, out: &mut Vec<u8>) {
-    let count = Count {
-        key: &key_of(request),
-        up: request.verb == Verb::Incr,
-        delta: request.delta,
-        cas: 0,
-        vivify: None,
-        touch: None,
-    };
-    match store.count(count, now, |counted| counted.number) {
+fn count(entry: &mut Entry<'_>, request: &Request<'_>, out: &mut Vec<u8>) {
+    let up = request.verb == Verb::Incr;
+    let count = Count { up, delta: request.delta, cas: 0, vivify: None, touch: None };
+    match entry.count(count, |counted| counted.number) {
         Ok(number) => {
             render::decimal(out, number);
             out.extend_from_slice(b"\r\n");

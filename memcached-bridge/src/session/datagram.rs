@@ -45,29 +45,72 @@ pub fn answer_datagram<'a>(
     out: &'a mut Vec<u8>,
 ) -> Result<Reply<'a>, NoReply> {
     out.clear();
-    let (frame, mut commands) = Frame::parse(datagram).ok_or(NoReply::NoFrame)?;
+    let (frame, commands) = Frame::parse(datagram).ok_or(NoReply::NoFrame)?;
     if !frame.is_single() {
         return Err(NoReply::NotSingle);
     }
-    let mut session = Session::new();
-    let mut scratch = Vec::new();
-    let mut began = false;
-    loop {
-        let progress = session.receive(commands, server, now, &mut scratch);
-        out.append(&mut scratch);
-        began |= progress.consumed > 0 || progress.needs == Needs::Output;
-        if Reply::wire_len(out.len()) > limit || out.len() > REPLY_BYTES {
-            return Err(NoReply::TooLong);
-        }
-        commands = &commands[progress.consumed..];
-        if progress.needs != Needs::Output {
-            break;
-        }
+    // A patient exchange never has to go on later.
+    _ = Exchange::new(Session::new()).proceed(commands, server, now, limit, out)?;
+    Ok(Reply { request_id: frame.request_id, payload: out })
+}
+
+/// The commands of one datagram, carried out in one or several calls.
+#[derive(Debug)]
+pub struct Exchange {
+    session: Session,
+    /// Bytes of the commands that are done with.
+    done: usize,
+}
+
+/// How far a call came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Proceeded {
+    /// All commands are carried out, and there is a reply.
+    Replied,
+    /// Another thread holds a part of the store: call again later. Only for a session that does not wait.
+    Busy,
+}
+
+impl Exchange {
+    /// Nothing is carried out yet. `session` is a new one, patient or not.
+    pub fn new(session: Session) -> Self {
+        Self { session, done: 0 }
     }
-    match (out.is_empty(), began) {
-        (false, _) => Ok(Reply { request_id: frame.request_id, payload: out }),
-        (true, true) => Err(NoReply::Quiet),
-        (true, false) => Err(NoReply::Incomplete),
+
+    /// Carries out `commands`, the bytes behind the datagram's frame, from where the last call stopped, and appends their
+    /// replies to `out`, which at first is empty. It stops once `out` is longer than `limit` bytes on the wire, frames
+    /// included.
+    ///
+    /// # Errors
+    /// [`NoReply`] if nothing is to be sent.
+    pub fn proceed(
+        &mut self,
+        commands: &[u8],
+        server: &Server,
+        now: Now,
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Proceeded, NoReply> {
+        let mut began = self.done > 0;
+        loop {
+            let progress = self.session.receive(&commands[self.done..], server, now, out);
+            self.done += progress.consumed;
+            began |= progress.consumed > 0 || progress.needs == Needs::Output;
+            if Reply::wire_len(out.len()) > limit || out.len() > REPLY_BYTES {
+                return Err(NoReply::TooLong);
+            }
+            match progress.needs {
+                Needs::Output => {}
+                Needs::Store => return Ok(Proceeded::Busy),
+                Needs::Input | Needs::Close => break,
+            }
+        }
+        match (out.is_empty(), began) {
+            (false, _) => Ok(Proceeded::Replied),
+            (true, true) => Err(NoReply::Quiet),
+            (true, false) => Err(NoReply::Incomplete),
+        }
     }
 }
 

@@ -4,42 +4,46 @@
 //! flags act in that order, too: `t` before `T` shows the old end.
 
 use super::ascii::NON_NUMERIC;
-use super::key_of;
+use super::{Scene, key_of};
 use crate::protocol::{Keys, MetaFlags, Request, Verb, base64, render};
 use crate::store::arithmetic::{Count, Counted, NotCounted};
 use crate::store::read::{Read, Seen};
 use crate::store::remove::{Delete, Deleted};
 use crate::store::write::{Mode, Stored, Write};
-use crate::store::{Expiry, Now, Store};
+use crate::store::{Busy, Entry, Expiry, Now};
 
 /// Answers a meta command.
 pub(super) fn answer(
     request: &Request<'_>,
     flags: MetaFlags<'_>,
-    store: &Store,
-    now: Now,
+    scene: Scene<'_>,
     out: &mut Vec<u8>,
-) {
-    let call = Call { request, flags, store, now };
+) -> Result<(), Busy> {
+    let Some(key) = request.key() else {
+        out.extend_from_slice(b"MN\r\n");
+        return Ok(());
+    };
+    let mut entry = scene.entry(&key)?;
+    let call = Call { request, flags, now: scene.now };
     match request.verb {
-        Verb::MetaGet => call.get(out),
-        Verb::MetaSet => call.set(out),
-        Verb::MetaDelete => call.delete(out),
-        Verb::MetaArithmetic => call.arithmetic(out),
-        Verb::MetaDebug => call.debug(out),
+        Verb::MetaGet => call.get(&mut entry, out),
+        Verb::MetaSet => call.set(&mut entry, out),
+        Verb::MetaDelete => call.delete(&mut entry, out),
+        Verb::MetaArithmetic => call.arithmetic(&mut entry, out),
+        Verb::MetaDebug => call.debug(&mut entry, out),
         _ => out.extend_from_slice(b"MN\r\n"),
     }
+    Ok(())
 }
 
 struct Call<'a> {
     request: &'a Request<'a>,
     flags: MetaFlags<'a>,
-    store: &'a Store,
     now: Now,
 }
 
 impl Call<'_> {
-    fn get(&self, out: &mut Vec<u8>) {
+    fn get(&self, entry: &mut Entry<'_>, out: &mut Vec<u8>) {
         let expiry = |flag| self.expiry(flag);
         let read = Read {
             may_win: true,
@@ -48,7 +52,7 @@ impl Call<'_> {
             refill: expiry(b'R'),
             untraced: self.flags.has(b'u'),
         };
-        let hit = self.store.read(&key_of(self.request), read, self.now, |seen| self.hit(&seen, out));
+        let hit = entry.read(read, |seen| self.hit(&seen, out));
         if hit.is_none() && !self.request.quiet {
             out.extend_from_slice(b"EN");
             self.echo(out);
@@ -86,7 +90,7 @@ impl Call<'_> {
         }
     }
 
-    fn set(&self, out: &mut Vec<u8>) {
+    fn set(&self, entry: &mut Entry<'_>, out: &mut Vec<u8>) {
         let mode = match (self.flags.mode(), self.request.cas) {
             (Some(b'E'), _) => Mode::Add,
             (Some(b'A'), _) => Mode::Append,
@@ -97,7 +101,6 @@ impl Call<'_> {
         };
         let write = Write {
             mode,
-            key: &key_of(self.request),
             value: self.request.value,
             flags: self.request.flags,
             expiry: Expiry::from_wire(self.request.exptime, self.now),
@@ -105,7 +108,7 @@ impl Call<'_> {
             accept_stale: self.flags.has(b'I'),
             binary_key: self.binary_key(),
         };
-        let (code, cas): (&[u8], _) = match self.store.write(write, self.now) {
+        let (code, cas): (&[u8], _) = match entry.write(write) {
             Stored::Stored(_) if self.request.quiet => return,
             Stored::Stored(cas) => (b"HD", cas),
             Stored::NotStored => (b"NS", 0),
@@ -124,14 +127,10 @@ impl Call<'_> {
         out.extend_from_slice(b"\r\n");
     }
 
-    fn delete(&self, out: &mut Vec<u8>) {
-        let delete = Delete {
-            key: &key_of(self.request),
-            cas: self.request.cas,
-            invalidate: self.flags.has(b'I'),
-            touch: self.expiry(b'T'),
-        };
-        let code: &[u8] = match self.store.delete(delete, self.now) {
+    fn delete(&self, entry: &mut Entry<'_>, out: &mut Vec<u8>) {
+        let delete =
+            Delete { cas: self.request.cas, invalidate: self.flags.has(b'I'), touch: self.expiry(b'T') };
+        let code: &[u8] = match entry.delete(delete) {
             Deleted::Deleted if self.request.quiet => return,
             Deleted::Deleted => b"HD",
             Deleted::NotFound => b"NF",
@@ -142,17 +141,16 @@ impl Call<'_> {
         out.extend_from_slice(b"\r\n");
     }
 
-    fn arithmetic(&self, out: &mut Vec<u8>) {
+    fn arithmetic(&self, entry: &mut Entry<'_>, out: &mut Vec<u8>) {
         let vivify = self.expiry(b'N').map(|expiry| (self.request.initial.unwrap_or(0), expiry));
         let count = Count {
-            key: &key_of(self.request),
             up: !matches!(self.flags.mode(), Some(b'D' | b'-')),
             delta: self.request.delta,
             cas: self.request.cas.unwrap_or(0),
             vivify,
             touch: self.expiry(b'T'),
         };
-        let code: &[u8] = match self.store.count(count, self.now, |counted| self.counted(&counted, out)) {
+        let code: &[u8] = match entry.count(count, |counted| self.counted(&counted, out)) {
             Ok(()) => return,
             Err(NotCounted::NonNumeric) => return out.extend_from_slice(NON_NUMERIC),
             Err(NotCounted::NotFound) => b"NF",
@@ -190,9 +188,9 @@ impl Call<'_> {
         }
     }
 
-    fn debug(&self, out: &mut Vec<u8>) {
+    fn debug(&self, entry: &mut Entry<'_>, out: &mut Vec<u8>) {
         let read = Read { untraced: true, ..Read::default() };
-        let found = self.store.read(&key_of(self.request), read, self.now, |seen| {
+        let found = entry.read(read, |seen| {
             let item = seen.item;
             out.extend_from_slice(b"ME ");
             match item.binary_key {
@@ -209,7 +207,7 @@ impl Call<'_> {
         if found.is_none() {
             out.extend_from_slice(b"EN\r\n");
         }
-        self.store.count_meta();
+        entry.count_meta();
     }
 
     /// `VA <length>` if the value is wanted, else `HD`.

@@ -5,6 +5,7 @@
 //! shell: read ──► Session::receive(input) ──► write `out` ──► Needs::Input: read more
 //!                     ▲                                   ├─► Needs::Output: call again with the rest
 //!                     └───────────────────────────────────┤
+//!                                                         ├─► Needs::Store: call again later with the rest
 //!                                                         └─► Needs::Close
 //! ```
 //! The shell keeps what was not consumed and hands it in again with what follows it. So a session holds nothing
@@ -18,6 +19,9 @@
 //! The replies are those of memcached 1.6.18, errors included: text and binary, told apart by a connection's first byte.
 //! Where [`Server::credentials`] are set, a connection speaks binary only, and nothing but `version` before it has
 //! authenticated itself by SASL PLAIN (as `memcached -S`).
+//!
+//! An [impatient](Session::impatient) session never waits for the store: it stops before the request, or the key of a
+//! request, whose part of the store another thread holds, and goes on there when it is called again.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -45,7 +49,7 @@ mod tests;
 pub(crate) use admin::is_http;
 
 use crate::protocol::{DataBlock, Key, Protocol, Request, Verb};
-use crate::store::{Now, Store};
+use crate::store::{Busy, Entry, Now, Patience, Store};
 use credentials::Credentials;
 use stats::ServerFacts;
 
@@ -73,6 +77,9 @@ pub enum Needs {
     Input,
     /// Room for output: write what there is and call again with the unconsumed input.
     Output,
+    /// A part of the store that another thread holds: call again later with the unconsumed input. Only an
+    /// [impatient](Session::impatient) session needs this.
+    Store,
     /// The end: write what there is and close.
     Close,
 }
@@ -99,12 +106,18 @@ pub struct Session {
     /// Bytes of the first request's key list that are still to be answered.
     unanswered: Option<usize>,
     sasl: binary::SaslState,
+    patience: Patience,
 }
 
 impl Session {
     /// A new connection.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A new connection that is never held up by the store: for workers of the packet path.
+    pub fn impatient() -> Self {
+        Self { patience: Patience::Look, ..Self::default() }
     }
 
     /// Whether the connection stands between two requests: a shell that drains may close it now.
@@ -128,20 +141,22 @@ impl Session {
     /// Carries out the requests at the front of `input` and appends their replies to `out`.
     pub fn receive(&mut self, input: &[u8], server: &Server, now: Now, out: &mut Vec<u8>) -> Progress {
         let mut consumed = 0;
+        let scene = Scene { server, now, patience: self.patience, enough: out.len() + OUTPUT_BYTES };
         let needs = loop {
             consumed += self.swallow_from(&input[consumed..]);
             let rest = &input[consumed..];
-            if out.len() >= OUTPUT_BYTES {
+            if out.len() >= scene.enough {
                 break Needs::Output;
             }
             if self.swallow > 0 || rest.is_empty() || !self.may_be_whole(rest) {
                 break Needs::Input;
             }
-            match self.step(rest, server, now, out) {
-                Step::Done { len } => consumed += len,
-                Step::Incomplete => break Needs::Input,
-                Step::Yield => break Needs::Output,
-                Step::Close => break Needs::Close,
+            match self.step(rest, scene, out) {
+                Ok(Step::Done { len }) => consumed += len,
+                Ok(Step::Incomplete) => break Needs::Input,
+                Ok(Step::Yield) => break Needs::Output,
+                Ok(Step::Close) => break Needs::Close,
+                Err(Busy) => break Needs::Store,
             }
         };
         Progress { consumed, needs }
@@ -169,16 +184,16 @@ impl Session {
         true
     }
 
-    fn step(&mut self, input: &[u8], server: &Server, now: Now, out: &mut Vec<u8>) -> Step {
-        let detect = || match server.credentials {
+    fn step(&mut self, input: &[u8], scene: Scene<'_>, out: &mut Vec<u8>) -> Result<Step, Busy> {
+        let detect = || match scene.server.credentials {
             Some(_) => Protocol::Binary,
             None => Protocol::detect(input[0]),
         };
         let protocol = *self.protocol.get_or_insert_with(detect);
         (self.await_len, self.searched) = (0, 0);
         match protocol {
-            Protocol::Text => self.step_text(input, server, now, out),
-            Protocol::Binary => self.step_binary(input, server, now, out),
+            Protocol::Text => self.step_text(input, scene, out),
+            Protocol::Binary => self.step_binary(input, scene, out),
         }
     }
 
@@ -189,6 +204,29 @@ impl Session {
             self.await_len = head_len + block.wire_len();
         }
         wire
+    }
+}
+
+/// Where, when and how the requests of one call are carried out.
+#[derive(Clone, Copy)]
+struct Scene<'a> {
+    server: &'a Server,
+    now: Now,
+    patience: Patience,
+    /// No further value is begun once the output is so long.
+    enough: usize,
+}
+
+impl<'a> Scene<'a> {
+    fn store(&self) -> &'a Store {
+        &self.server.store
+    }
+
+    fn entry<'k>(&self, key: &'k [u8]) -> Result<Entry<'k>, Busy>
+    where
+        'a: 'k,
+    {
+        self.store().entry_if(key, self.now, self.patience)
     }
 }
 
@@ -205,13 +243,13 @@ enum Step {
 }
 
 /// Whether a value is too large to be taken in. What it was to replace is then gone.
-fn is_too_large(request: &Request<'_>, value_len: usize, store: &Store, now: Now) -> bool {
+fn is_too_large(request: &Request<'_>, value_len: usize, scene: Scene<'_>) -> Result<bool, Busy> {
     let key = key_of(request);
-    let too_large = store.is_too_large(&key, value_len, request.flags);
+    let too_large = scene.store().is_too_large(&key, value_len, request.flags);
     if too_large {
-        store.refuse_too_large(&key, matches!(request.verb, Verb::Set | Verb::MetaSet), now);
+        scene.entry(&key)?.refuse_too_large(matches!(request.verb, Verb::Set | Verb::MetaSet));
     }
-    too_large
+    Ok(too_large)
 }
 
 /// The key of a request that has one.

@@ -1,12 +1,10 @@
 //! Counting in place: incr and decr.
 
-use super::{Expiry, Item, Locked, Now, Store};
+use super::{Entry, Expiry, Item};
 
 /// A request to count.
 #[derive(Clone, Copy, Debug)]
-pub struct Count<'a> {
-    /// The key.
-    pub key: &'a [u8],
+pub struct Count {
     /// Up, or down to no less than 0.
     pub up: bool,
     /// By how much.
@@ -43,31 +41,25 @@ pub enum NotCounted {
     Exists,
 }
 
-impl Store {
+impl Entry<'_> {
     /// Counts, and hands the outcome to `see`, which must not call the store. Up wraps at 2^64, down
     /// stops at 0. A number with fewer digits than before is filled up with spaces, so the value's length stays.
     ///
     /// # Errors
     /// [`NotCounted`]; the store is then as it was.
-    pub fn count<R>(
-        &self,
-        count: Count<'_>,
-        now: Now,
-        see: impl FnOnce(Counted<'_>) -> R,
-    ) -> Result<R, NotCounted> {
-        let mut locked = self.lock(count.key, now);
-        let Some(slot) = locked.find(count.key) else {
+    pub fn count<R>(&mut self, count: Count, see: impl FnOnce(Counted<'_>) -> R) -> Result<R, NotCounted> {
+        let Some(slot) = self.find() else {
             let Some((initial, expiry)) = count.vivify else {
-                locked.count_miss(count.up);
+                self.count_miss(count.up);
                 return Err(NotCounted::NotFound);
             };
             let item =
-                Item::new(count.key, [initial.to_string().as_bytes(), b""], 0, count.touch.unwrap_or(expiry));
-            let slot = locked.link(None, item).0;
-            let item = locked.shard.table.item(slot);
+                Item::new(self.key, [initial.to_string().as_bytes(), b""], 0, count.touch.unwrap_or(expiry));
+            let slot = self.link(None, item).0;
+            let item = self.shard.table.item(slot);
             return Ok(see(Counted { number: initial, item, expiry_before: Expiry::NEVER, created: true }));
         };
-        let old = locked.shard.table.item(slot);
+        let old = self.shard.table.item(slot);
         if old.value().is_empty() {
             return Err(NotCounted::NonNumeric);
         }
@@ -77,32 +69,30 @@ impl Store {
         let number = number(old.value()).ok_or(NotCounted::NonNumeric)?;
         let number =
             if count.up { number.wrapping_add(count.delta) } else { number.saturating_sub(count.delta) };
-        let counters = &mut locked.shard.counters;
+        let counters = &mut self.shard.counters;
         *(if count.up { &mut counters.incr_hits } else { &mut counters.decr_hits }) += 1;
 
         let digits = number.to_string();
-        let item = locked.shard.table.item_mut(slot);
+        let item = self.shard.table.item_mut(slot);
         let slot = if digits.len() <= item.value().len() {
             let (head, tail) = item.value_mut().split_at_mut(digits.len());
             head.copy_from_slice(digits.as_bytes());
             tail.fill(b' ');
-            item.cas = self.next_cas();
+            item.cas = self.store.next_cas();
             slot
         } else {
             // A key that came in base64 goes out as it is from here on, as in memcached.
-            let longer = Item::new(count.key, [digits.as_bytes(), b""], item.flags, item.expiry);
-            locked.link(Some(slot), longer).0
+            let longer = Item::new(self.key, [digits.as_bytes(), b""], item.flags, item.expiry);
+            self.link(Some(slot), longer).0
         };
-        let item = locked.shard.table.item_mut(slot);
+        let item = self.shard.table.item_mut(slot);
         let expiry_before = item.expiry;
         if let Some(expiry) = count.touch {
             item.expiry = expiry;
         }
         Ok(see(Counted { number, item, expiry_before, created: false }))
     }
-}
 
-impl Locked<'_> {
     fn count_miss(&mut self, up: bool) {
         let counters = &mut self.shard.counters;
         *(if up { &mut counters.incr_misses } else { &mut counters.decr_misses }) += 1;

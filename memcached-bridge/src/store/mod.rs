@@ -1,8 +1,8 @@
 //! The embedded store: what a memcached server keeps, without the server.
 //!
-//! Every operation takes `now` and returns what happened; a session turns that into replies. Items are spread over
-//! shards by a keyed hash, each behind its own lock, so that the threads of a kernel-socket shell can share one
-//! store. The packet path does not use it: workers take no locks.
+//! What is done to a key is done by its [`Entry`], which returns what happened; a session turns that into replies. Items
+//! are spread over shards by a keyed hash, each behind its own lock, so that the threads of a kernel-socket shell and the
+//! workers of the packet path can share one store. Workers never wait for a lock: see [`Patience`].
 //!
 //! Semantics are memcached 1.6's, quirks that clients can see included (`proto_text.c`, `items.c`); only a
 //! `flush_all` with a delay of one second waits for that second here. In place of memcached's slab classes and
@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`clock`] | seconds, and what a client's expiry number means |
 //! | [`item`] | one item |
+//! | [`entry`] | the place of a key, held; who waits for it |
 //! | `table` | the items of a shard, their index and eviction |
 //! | [`read`] | get, and get with touch |
 //! | [`write`](mod@write) | set, add, replace, append, prepend, cas |
@@ -22,6 +23,7 @@
 pub mod arithmetic;
 pub mod clock;
 pub mod counters;
+pub mod entry;
 pub mod item;
 pub mod read;
 pub mod remove;
@@ -32,13 +34,15 @@ pub mod write;
 mod tests;
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use clock::{Expiry, Now};
 pub use counters::StoreCounters;
+pub use entry::{Busy, Entry, Patience};
+use entry::{hold, lock};
 pub use item::Item;
-use table::{Slot, Table};
+use table::Table;
 
 /// The most shards a store has.
 const MAX_SHARDS: usize = 64;
@@ -87,20 +91,14 @@ pub struct Store {
     flushed_below: AtomicU64,
     /// The second at which a delayed flush is due; `u64::MAX` if none is.
     flush_at: AtomicU64,
+    /// Requests to flush.
+    flushes: AtomicU64,
     next_sweep: AtomicUsize,
 }
 
 struct Shard {
     table: Table,
     counters: StoreCounters,
-}
-
-/// A locked shard and what an operation on a key needs next to it.
-struct Locked<'a> {
-    shard: MutexGuard<'a, Shard>,
-    store: &'a Store,
-    hash: u32,
-    now: Now,
 }
 
 impl Store {
@@ -121,6 +119,7 @@ impl Store {
             last_cas: AtomicU64::new(0),
             flushed_below: AtomicU64::new(0),
             flush_at: AtomicU64::new(u64::MAX),
+            flushes: AtomicU64::new(0),
             next_sweep: AtomicUsize::new(0),
         }
     }
@@ -135,31 +134,67 @@ impl Store {
         item::measured(key, value_len, flags) > self.limits.item_bytes
     }
 
+    /// The place of `key`. Waits while another thread holds its shard.
+    pub fn entry<'a>(&'a self, key: &'a [u8], now: Now) -> Entry<'a> {
+        let (shard, hash) = self.place(key);
+        Entry { shard: lock(shard), store: self, key, hash, now }
+    }
+
+    /// The place of `key`, for a caller of so much patience.
+    ///
+    /// # Errors
+    /// [`Busy`] if it may not wait.
+    pub fn entry_if<'a>(&'a self, key: &'a [u8], now: Now, patience: Patience) -> Result<Entry<'a>, Busy> {
+        let (shard, hash) = self.place(key);
+        Ok(Entry { shard: hold(shard, patience)?, store: self, key, hash, now })
+    }
+
     /// What the store holds. Locks one shard after another.
     pub fn usage(&self) -> Usage {
+        // Who waits is never turned away.
+        self.usage_if(Patience::Wait).unwrap_or_default()
+    }
+
+    /// What the store holds, for a caller of so much patience.
+    ///
+    /// # Errors
+    /// [`Busy`] if it may not wait.
+    pub fn usage_if(&self, patience: Patience) -> Result<Usage, Busy> {
         let mut usage = Usage { limit_bytes: self.limits.memory_bytes, ..Usage::default() };
+        usage.counters.cmd_flush = self.flushes.load(Ordering::Relaxed);
         for shard in &self.shards {
-            let shard = lock(shard);
+            let shard = hold(shard, patience)?;
             usage.curr_items += shard.table.len();
             usage.bytes += shard.table.bytes();
             usage.counters.add(&shard.counters);
         }
-        usage
+        Ok(usage)
     }
 
     /// Seconds since the item was stored or read that is first in line for eviction; 0 if there is none.
-    pub fn age_seconds(&self, now: Now) -> u32 {
-        let age = |shard: &Mutex<Shard>| {
-            lock(shard).table.oldest().map_or(0, |item| now.seconds().saturating_sub(item.accessed))
-        };
-        self.shards.iter().map(age).max().unwrap_or(0)
+    ///
+    /// # Errors
+    /// [`Busy`] if the caller may not wait.
+    pub fn age_seconds_if(&self, now: Now, patience: Patience) -> Result<u32, Busy> {
+        let mut oldest = 0;
+        for shard in &self.shards {
+            let shard = hold(shard, patience)?;
+            let age = shard.table.oldest().map_or(0, |item| now.seconds().saturating_sub(item.accessed));
+            oldest = oldest.max(age);
+        }
+        Ok(oldest)
     }
 
     /// Sets the counters to zero (`stats reset`).
-    pub fn reset_counters(&self) {
+    ///
+    /// # Errors
+    /// [`Busy`] if the caller may not wait; some are zero then.
+    pub fn reset_counters_if(&self, patience: Patience) -> Result<(), Busy> {
+        self.flushes.store(0, Ordering::Relaxed);
         for shard in &self.shards {
-            lock(shard).counters = StoreCounters::default();
+            hold(shard, patience)?.counters = StoreCounters::default();
         }
+        Ok(())
     }
 
     /// Removes some of the items that have ended: a bounded stretch of the next shard. Call it now and then, say
@@ -173,15 +208,10 @@ impl Store {
         table.reap(SWEEP_SLOTS, dead, |item| counters.count_reclaimed(&item));
     }
 
-    fn lock(&self, key: &[u8], now: Now) -> Locked<'_> {
+    /// The shard of `key`, and the key's hash within it.
+    fn place(&self, key: &[u8]) -> (&Mutex<Shard>, u32) {
         let hash = self.hasher.hash_one(key);
-        let shard = lock(&self.shards[(hash >> 32) as usize & (self.shards.len() - 1)]);
-        Locked { shard, store: self, hash: hash as u32, now }
-    }
-
-    /// Counts what has no key.
-    fn tally(&self, count: impl FnOnce(&mut StoreCounters)) {
-        count(&mut lock(&self.shards[0]).counters);
+        (&self.shards[(hash >> 32) as usize & (self.shards.len() - 1)], hash as u32)
     }
 
     fn next_cas(&self) -> u64 {
@@ -206,53 +236,4 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("limits", &self.limits).finish_non_exhaustive()
     }
-}
-
-impl Locked<'_> {
-    /// The key's item, if it is there and has not ended. An ended one is removed and counted.
-    fn find(&mut self, key: &[u8]) -> Option<Slot> {
-        let slot = self.shard.table.find(self.hash, key)?;
-        let item = self.shard.table.item(slot);
-        let flushed = item.cas < self.store.flushed_below(self.now);
-        if !flushed && !item.expiry.is_past(self.now) {
-            return Some(slot);
-        }
-        let item = self.shard.table.remove(slot);
-        let counters = &mut self.shard.counters;
-        if flushed {
-            counters.get_flushed += 1;
-        } else {
-            counters.get_expired += 1;
-        }
-        counters.count_reclaimed(&item);
-        None
-    }
-
-    /// Stores `item` under a new CAS, over what is in `old`. Returns where it is and its CAS.
-    fn link(&mut self, old: Option<Slot>, mut item: Item) -> (Slot, u64) {
-        let cas = self.store.next_cas();
-        (item.cas, item.accessed) = (cas, self.now.seconds());
-        let Shard { table, counters } = &mut *self.shard;
-        counters.total_items += 1;
-        let evicted = |item: Item| {
-            counters.evictions += 1;
-            counters.evicted_unfetched += u64::from(!item.fetched);
-        };
-        let slot = match old {
-            Some(slot) => table.replace(slot, item, evicted),
-            None => table.insert(self.hash, item, false, evicted),
-        };
-        (slot, cas)
-    }
-}
-
-impl StoreCounters {
-    fn count_reclaimed(&mut self, item: &Item) {
-        self.reclaimed += 1;
-        self.expired_unfetched += u64::from(!item.fetched);
-    }
-}
-
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

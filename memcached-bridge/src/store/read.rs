@@ -1,6 +1,6 @@
 //! Reads: get, get with touch, and meta get with all it may do on the way.
 
-use super::{Expiry, Item, Now, Store};
+use super::{Entry, Expiry, Item};
 
 /// What a read does besides reading. The default only reads.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,21 +34,21 @@ pub struct Seen<'a> {
     pub token_sent: bool,
 }
 
-impl Store {
-    /// Reads `key` and hands what it finds to `see`, which must not call the store. `None` if the key is not there.
-    pub fn read<R>(&self, key: &[u8], read: Read, now: Now, see: impl FnOnce(Seen<'_>) -> R) -> Option<R> {
-        let mut locked = self.lock(key, now);
-        let found = locked.find(key);
+impl Entry<'_> {
+    /// Reads the key and hands what it finds to `see`, which must not call the store. `None` if the key is not there.
+    pub fn read<R>(&mut self, read: Read, see: impl FnOnce(Seen<'_>) -> R) -> Option<R> {
+        let now = self.now;
+        let found = self.find();
         let created = found.is_none() && read.vivify.is_some();
         let slot = match (found, read.vivify) {
             (Some(slot), _) => Some(slot),
             (None, Some(expiry)) => {
-                let item = Item::new(key, [b"", b""], 0, expiry);
-                Some(locked.link(None, item).0)
+                let item = Item::new(self.key, [b"", b""], 0, expiry);
+                Some(self.link(None, item).0)
             }
             (None, None) => None,
         };
-        let counters = &mut locked.shard.counters;
+        let counters = &mut self.shard.counters;
         match (read.touch.is_some(), slot.is_some()) {
             (false, true) => counters.get_hits += 1,
             (false, false) => counters.get_misses += 1,
@@ -60,9 +60,9 @@ impl Store {
 
         let slot = slot?;
         if !read.untraced {
-            locked.shard.table.visit(slot);
+            self.shard.table.visit(slot);
         }
-        let item = locked.shard.table.item_mut(slot);
+        let item = self.shard.table.item_mut(slot);
         let won = read.may_win && (created || item.wants_refill(read.refill));
         let token_sent = item.token_sent;
         item.token_sent |= won;

@@ -2,13 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Expiry, Now, Store};
+use super::{Entry, Expiry, Now, Store};
 
-/// A request to delete.
-#[derive(Clone, Copy, Debug)]
-pub struct Delete<'a> {
-    /// The key.
-    pub key: &'a [u8],
+/// A request to delete. The default is one without conditions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Delete {
     /// The CAS asked for.
     pub cas: Option<u64>,
     /// Keep the item and mark it stale (`md ... I`).
@@ -28,49 +26,49 @@ pub enum Deleted {
     Exists,
 }
 
-impl Store {
-    /// Deletes a key, or marks its item stale.
-    pub fn delete(&self, delete: Delete<'_>, now: Now) -> Deleted {
-        let mut locked = self.lock(delete.key, now);
-        let Some(slot) = locked.find(delete.key) else {
-            locked.shard.counters.delete_misses += 1;
+impl Entry<'_> {
+    /// Deletes the key, or marks its item stale.
+    pub fn delete(&mut self, delete: Delete) -> Deleted {
+        let Some(slot) = self.find() else {
+            self.shard.counters.delete_misses += 1;
             return Deleted::NotFound;
         };
-        let item = locked.shard.table.item_mut(slot);
+        let item = self.shard.table.item_mut(slot);
         if delete.cas.is_some_and(|cas| cas != item.cas) {
-            locked.shard.counters.delete_misses += 1;
+            self.shard.counters.delete_misses += 1;
             return Deleted::Exists;
         }
         if delete.invalidate {
             item.expiry = delete.touch.unwrap_or(item.expiry);
             (item.stale, item.token_sent) = (true, false);
-            item.cas = self.next_cas();
+            item.cas = self.store.next_cas();
             return Deleted::Deleted;
         }
-        locked.shard.table.remove(slot);
-        locked.shard.counters.delete_hits += 1;
+        self.shard.table.remove(slot);
+        self.shard.counters.delete_hits += 1;
         Deleted::Deleted
     }
 
-    /// Gives the item of `key` a new end. Whether the key was there.
-    pub fn touch(&self, key: &[u8], expiry: Expiry, now: Now) -> bool {
-        let mut locked = self.lock(key, now);
-        locked.shard.counters.cmd_touch += 1;
-        let Some(slot) = locked.find(key) else {
-            locked.shard.counters.touch_misses += 1;
+    /// Gives the key's item a new end. Whether the key was there.
+    pub fn touch(&mut self, expiry: Expiry) -> bool {
+        self.shard.counters.cmd_touch += 1;
+        let Some(slot) = self.find() else {
+            self.shard.counters.touch_misses += 1;
             return false;
         };
-        locked.shard.counters.touch_hits += 1;
-        locked.shard.table.visit(slot);
-        let item = locked.shard.table.item_mut(slot);
+        self.shard.counters.touch_hits += 1;
+        self.shard.table.visit(slot);
+        let item = self.shard.table.item_mut(slot);
         (item.expiry, item.fetched) = (expiry, true);
         true
     }
+}
 
+impl Store {
     /// Ends every item stored so far: at once, or when the delay (or Unix time, see [`Expiry::from_wire`]) `seconds`
     /// has come, and then all that was stored by then. A later call takes the place of one that is still due.
     pub fn flush_all(&self, seconds: i64, now: Now) {
-        self.tally(|counters| counters.cmd_flush += 1);
+        self.flushes.fetch_add(1, Ordering::Relaxed);
         let due = Expiry::from_wire(seconds.max(0), now);
         let at = match due.remaining(now) {
             Some(remaining) if remaining > 0 => u64::from(now.seconds()) + u64::from(remaining),
@@ -81,10 +79,5 @@ impl Store {
             }
         };
         self.flush_at.store(at, Ordering::Relaxed);
-    }
-
-    /// Counts a meta command.
-    pub fn count_meta(&self) {
-        self.tally(|counters| counters.cmd_meta += 1);
     }
 }

@@ -14,34 +14,47 @@ fn at(seconds: u64) -> Now {
     Now { at: Nanos(0) + Duration::from_secs(seconds), unix: 1_800_000_000 + seconds }
 }
 
-fn write<'a>(mode: Mode, key: &'a [u8], value: &'a [u8]) -> Write<'a> {
+fn write(mode: Mode, value: &[u8]) -> Write<'_> {
     let (flags, cas, expiry) = (0, 0, Expiry::NEVER);
-    Write { mode, key, value, flags, expiry, cas, accept_stale: false, binary_key: false }
+    Write { mode, value, flags, expiry, cas, accept_stale: false, binary_key: false }
 }
 
 fn set(store: &Store, key: &[u8], value: &[u8]) -> u64 {
-    match store.write(write(Mode::Set, key, value), at(0)) {
+    match store.entry(key, at(0)).write(write(Mode::Set, value)) {
         Stored::Stored(cas) => cas,
         other => panic!("a set was answered {other:?}"),
     }
 }
 
 fn get(store: &Store, key: &[u8], now: Now) -> Option<Vec<u8>> {
-    store.read(key, Read::default(), now, |seen| seen.item.value().to_vec())
+    store.entry(key, now).read(Read::default(), |seen| seen.item.value().to_vec())
 }
 
-fn count<'a>(key: &'a [u8], up: bool, delta: u64) -> Count<'a> {
-    Count { key, up, delta, cas: 0, vivify: None, touch: None }
+fn count(up: bool, delta: u64) -> Count {
+    Count { up, delta, cas: 0, vivify: None, touch: None }
 }
 
-fn delete(key: &[u8]) -> Delete<'_> {
-    Delete { key, cas: None, invalidate: false, touch: None }
+#[test]
+fn who_may_not_wait_is_turned_away_while_another_holds_the_shard() {
+    let store = Store::new(Limits::default());
+    set(&store, b"k", b"v");
+    let impatient = || {
+        store
+            .entry_if(b"k", at(0), Patience::Look)
+            .map(|mut entry| entry.read(Read::default(), |seen| seen.item.value().to_vec()))
+    };
+    let held = store.entry(b"k", at(0));
+    assert_eq!(impatient(), Err(Busy));
+    assert_eq!(store.usage_if(Patience::Look).map(|usage| usage.curr_items), Err(Busy));
+    drop(held);
+    assert_eq!(impatient(), Ok(Some(b"v".to_vec())));
+    assert_eq!(store.usage_if(Patience::Look).map(|usage| usage.curr_items), Ok(1));
 }
 
 #[test]
 fn conditions_of_writes() {
     let store = Store::new(Limits::default());
-    let try_write = |mode, value: &'static [u8]| store.write(write(mode, b"k", value), at(0));
+    let try_write = |mode, value: &'static [u8]| store.entry(b"k", at(0)).write(write(mode, value));
     assert_eq!(try_write(Mode::Replace, b"x"), Stored::NotStored);
     assert_eq!(try_write(Mode::Append, b"x"), Stored::NotStored);
     assert_eq!(try_write(Mode::Cas, b"x"), Stored::NotFound);
@@ -51,9 +64,9 @@ fn conditions_of_writes() {
     assert_eq!(try_write(Mode::Prepend, b"a"), Stored::Stored(3));
     assert_eq!(get(&store, b"k", at(0)).as_deref(), Some(&b"amz"[..]));
     assert_eq!(try_write(Mode::Cas, b"x"), Stored::Exists);
-    let matching = Write { cas: 3, ..write(Mode::Cas, b"k", b"new") };
-    assert_eq!(store.write(matching, at(0)), Stored::Stored(4));
-    assert_eq!(store.write(matching, at(0)), Stored::Exists);
+    let matching = Write { cas: 3, ..write(Mode::Cas, b"new") };
+    assert_eq!(store.entry(b"k", at(0)).write(matching), Stored::Stored(4));
+    assert_eq!(store.entry(b"k", at(0)).write(matching), Stored::Exists);
     let counters = store.usage().counters;
     assert_eq!((counters.cas_hits, counters.cas_badval, counters.cas_misses), (1, 2, 1));
 }
@@ -63,14 +76,14 @@ fn items_end_at_their_second_and_touch_moves_the_end() {
     let store = Store::new(Limits::default());
     let ends = |seconds| Expiry::from_wire(seconds, at(0));
     for key in [b"a", b"b"] {
-        store.write(Write { expiry: ends(10), ..write(Mode::Set, key, b"v") }, at(0));
+        store.entry(key, at(0)).write(Write { expiry: ends(10), ..write(Mode::Set, b"v") });
     }
-    assert!(store.touch(b"a", ends(20), at(9)));
+    assert!(store.entry(b"a", at(9)).touch(ends(20)));
     assert!(get(&store, b"b", at(9)).is_some());
     assert!(get(&store, b"b", at(10)).is_none());
     assert!(get(&store, b"a", at(19)).is_some());
-    assert!(!store.touch(b"a", ends(30), at(20)));
-    store.write(Write { expiry: ends(-1), ..write(Mode::Set, b"c", b"v") }, at(0));
+    assert!(!store.entry(b"a", at(20)).touch(ends(30)));
+    store.entry(b"c", at(0)).write(Write { expiry: ends(-1), ..write(Mode::Set, b"v") });
     assert!(get(&store, b"c", at(0)).is_none());
     assert_eq!(store.usage().counters.get_expired, 3);
     assert_eq!(store.usage().curr_items, 0);
@@ -79,7 +92,7 @@ fn items_end_at_their_second_and_touch_moves_the_end() {
 #[test]
 fn counting_wraps_up_stops_down_and_keeps_the_length() {
     let store = Store::new(Limits::default());
-    let step = |up, delta| store.count(count(b"n", up, delta), at(0), |counted| counted.number);
+    let step = |up, delta| store.entry(b"n", at(0)).count(count(up, delta), |counted| counted.number);
     assert_eq!(step(true, 1), Err(NotCounted::NotFound));
     set(&store, b"n", b"18446744073709551615");
     assert_eq!(step(true, 5), Ok(4));
@@ -113,28 +126,29 @@ fn a_flush_ends_what_was_stored_before_it_at_once_or_when_it_is_due() {
 fn a_delete_can_ask_for_a_cas_or_only_invalidate() {
     let store = Store::new(Limits::default());
     let cas = set(&store, b"k", b"v");
-    assert_eq!(store.delete(Delete { cas: Some(cas + 1), ..delete(b"k") }, at(0)), Deleted::Exists);
-    assert_eq!(store.delete(Delete { invalidate: true, ..delete(b"k") }, at(0)), Deleted::Deleted);
+    let delete = |delete| store.entry(b"k", at(0)).delete(delete);
+    assert_eq!(delete(Delete { cas: Some(cas + 1), ..Delete::default() }), Deleted::Exists);
+    assert_eq!(delete(Delete { invalidate: true, ..Delete::default() }), Deleted::Deleted);
     let read = || {
-        store.read(b"k", Read { may_win: true, ..Read::default() }, at(0), |seen| {
+        store.entry(b"k", at(0)).read(Read { may_win: true, ..Read::default() }, |seen| {
             (seen.item.stale, seen.won, seen.token_sent)
         })
     };
     assert_eq!(read(), Some((true, true, false)));
     assert_eq!(read(), Some((true, false, true)));
-    assert_eq!(store.delete(delete(b"k"), at(0)), Deleted::Deleted);
-    assert_eq!(store.delete(delete(b"k"), at(0)), Deleted::NotFound);
+    assert_eq!(delete(Delete::default()), Deleted::Deleted);
+    assert_eq!(delete(Delete::default()), Deleted::NotFound);
 }
 
 #[test]
 fn one_reader_is_told_to_fill_a_missing_or_ending_item() {
     let store = Store::new(Limits::default());
     let ends = |seconds| Some(Expiry::from_wire(seconds, at(0)));
-    let won = |read| store.read(b"k", read, at(0), |seen| seen.won);
+    let won = |read| store.entry(b"k", at(0)).read(read, |seen| seen.won);
     let vivify = Read { vivify: ends(30), may_win: true, ..Read::default() };
     assert_eq!(won(vivify), Some(true));
     assert_eq!(won(vivify), Some(false));
-    store.write(Write { expiry: ends(5).unwrap(), ..write(Mode::Set, b"k", b"v") }, at(0));
+    store.entry(b"k", at(0)).write(Write { expiry: ends(5).unwrap(), ..write(Mode::Set, b"v") });
     assert_eq!(won(Read { refill: ends(3), may_win: true, ..Read::default() }), Some(false));
     assert_eq!(won(Read { refill: ends(20), may_win: true, ..Read::default() }), Some(true));
     assert_eq!(won(Read { refill: ends(20), may_win: true, ..Read::default() }), Some(false));
@@ -187,7 +201,7 @@ fn a_sweep_removes_what_has_ended() {
     let store = Store::new(Limits { memory_bytes: 256 << 10, item_bytes: 4 << 10 });
     let expiry = Expiry::from_wire(5, at(0));
     for number in 0..500_u32 {
-        store.write(Write { expiry, ..write(Mode::Set, &number.to_be_bytes(), b"v") }, at(0));
+        store.entry(&number.to_be_bytes(), at(0)).write(Write { expiry, ..write(Mode::Set, b"v") });
     }
     set(&store, b"stays", b"v");
     for _ in 0..64 {
@@ -203,9 +217,9 @@ fn too_large_a_value_takes_the_old_one_with_it() {
     assert!(!store.is_too_large(b"big", 1_048_510, 0));
     assert!(store.is_too_large(b"big", 1_048_520, 0));
     set(&store, b"k", b"old");
-    store.refuse_too_large(b"k", false, at(0));
+    store.entry(b"k", at(0)).refuse_too_large(false);
     assert!(get(&store, b"k", at(0)).is_some());
-    store.refuse_too_large(b"k", true, at(0));
+    store.entry(b"k", at(0)).refuse_too_large(true);
     assert!(get(&store, b"k", at(0)).is_none());
 }
 
@@ -247,7 +261,7 @@ proptest! {
                 }
                 Step::Append(key, len) => {
                     let value = vec![round as u8; usize::from(len)];
-                    if let Stored::Stored(_) = store.write(write(Mode::Append, &[key], &value), at(0)) {
+                    if let Stored::Stored(_) = store.entry(&[key], at(0)).write(write(Mode::Append, &value)) {
                         model.entry(key).or_default().extend(value);
                     }
                 }
@@ -256,7 +270,7 @@ proptest! {
                     prop_assert!(found.is_none() || found.as_ref() == model.get(&key));
                 }
                 Step::Delete(key) => {
-                    store.delete(delete(&[key]), at(0));
+                    store.entry(&[key], at(0)).delete(Delete::default());
                     prop_assert_eq!(get(&store, &[key], at(0)), None);
                     model.remove(&key);
                 }

@@ -1,7 +1,7 @@
 //! Writes of whole values: set, add, replace, append, prepend, cas.
 
 use super::table::Slot;
-use super::{Expiry, Item, Locked, Now, Store};
+use super::{Entry, Expiry, Item};
 
 /// On which condition a value is stored, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,6 @@ pub enum Mode {
 pub struct Write<'a> {
     /// On which condition.
     pub mode: Mode,
-    /// The key.
-    pub key: &'a [u8],
     /// The value.
     pub value: &'a [u8],
     /// The client's flags.
@@ -54,29 +52,26 @@ pub enum Stored {
     NotFound,
 }
 
-impl Store {
-    /// Stores a value. The caller has asked [`Store::is_too_large`] before it took the value in.
-    pub fn write(&self, write: Write<'_>, now: Now) -> Stored {
-        let mut locked = self.lock(write.key, now);
-        locked.shard.counters.cmd_set += 1;
-        match locked.find(write.key) {
-            Some(slot) => locked.write_over(&write, slot),
-            None => locked.write_new(&write),
+impl Entry<'_> {
+    /// Stores a value. The caller has asked [`Store::is_too_large`](super::Store::is_too_large) before it took the
+    /// value in.
+    pub fn write(&mut self, write: Write<'_>) -> Stored {
+        self.shard.counters.cmd_set += 1;
+        match self.find() {
+            Some(slot) => self.write_over(&write, slot),
+            None => self.write_new(&write),
         }
     }
 
     /// Notes that a value was too large to be taken in. What it was to replace must not be served any more, so it
     /// goes, unless the write would only have changed it (`drop_old`: `set`, and every `ms`).
-    pub fn refuse_too_large(&self, key: &[u8], drop_old: bool, now: Now) {
-        let mut locked = self.lock(key, now);
-        locked.shard.counters.store_too_large += 1;
-        if let Some(slot) = locked.find(key).filter(|_| drop_old) {
-            locked.shard.table.remove(slot);
+    pub fn refuse_too_large(&mut self, drop_old: bool) {
+        self.shard.counters.store_too_large += 1;
+        if let Some(slot) = self.find().filter(|_| drop_old) {
+            self.shard.table.remove(slot);
         }
     }
-}
 
-impl Locked<'_> {
     fn write_new(&mut self, write: &Write<'_>) -> Stored {
         match write.mode {
             Mode::Set | Mode::Add => {}
@@ -86,12 +81,12 @@ impl Locked<'_> {
                 return Stored::NotFound;
             }
         }
-        Stored::Stored(self.link(None, write.item()).1)
+        Stored::Stored(self.link(None, write.item(self.key)).1)
     }
 
     fn write_over(&mut self, write: &Write<'_>, slot: Slot) -> Stored {
         let old = self.shard.table.item(slot);
-        let mut item = write.item();
+        let mut item = write.item(self.key);
         match write.mode {
             Mode::Set | Mode::Replace => {}
             Mode::Add => {
@@ -102,14 +97,14 @@ impl Locked<'_> {
                 if write.cas != 0 && write.cas != old.cas {
                     return Stored::Exists;
                 }
-                if self.store.is_too_large(write.key, old.value().len() + write.value.len(), old.flags) {
+                if self.store.is_too_large(self.key, old.value().len() + write.value.len(), old.flags) {
                     return Stored::NotStored;
                 }
                 let value = match write.mode {
                     Mode::Append => [old.value(), write.value],
                     _ => [write.value, old.value()],
                 };
-                item = Item::new(write.key, value, old.flags, old.expiry);
+                item = Item::new(self.key, value, old.flags, old.expiry);
             }
             Mode::Cas if write.cas == old.cas => self.shard.counters.cas_hits += 1,
             Mode::Cas if write.accept_stale && write.cas != 0 && write.cas < old.cas => {
@@ -125,8 +120,8 @@ impl Locked<'_> {
 }
 
 impl Write<'_> {
-    fn item(&self) -> Item {
-        let mut item = Item::new(self.key, [self.value, b""], self.flags, self.expiry);
+    fn item(&self, key: &[u8]) -> Item {
+        let mut item = Item::new(key, [self.value, b""], self.flags, self.expiry);
         item.binary_key = self.binary_key;
         item
     }

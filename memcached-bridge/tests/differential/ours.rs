@@ -19,6 +19,7 @@ pub fn converse(server: &Server, now: Now, input: &[u8], cuts: &[usize]) -> Vec<
             match progress.needs {
                 Needs::Input => break,
                 Needs::Output => {}
+                Needs::Store => panic!("a patient session was turned away"),
                 Needs::Close => return reply,
             }
         }

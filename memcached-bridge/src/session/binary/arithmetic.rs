@@ -3,23 +3,21 @@
 use super::Call;
 use crate::protocol::Verb;
 use crate::protocol::binary::{Reply, Status};
-use crate::session::key_of;
-use crate::store::Expiry;
 use crate::store::arithmetic::{Count, NotCounted};
+use crate::store::{Entry, Expiry};
 
 impl Call<'_> {
     /// Replies with the number in eight bytes.
-    pub(super) fn count(&self, out: &mut Vec<u8>) {
-        let expiry = Expiry::from_wire(self.request.exptime, self.now);
+    pub(super) fn count(&self, mut entry: Entry<'_>, out: &mut Vec<u8>) {
+        let expiry = Expiry::from_wire(self.request.exptime, self.scene.now);
         let count = Count {
-            key: &key_of(&self.request),
             up: self.request.verb == Verb::Incr,
             delta: self.request.delta,
             cas: self.request.cas.unwrap_or(0),
             vivify: self.request.initial.map(|initial| (initial, expiry)),
             touch: None,
         };
-        let counted = self.server.store.count(count, self.now, |counted| (counted.number, counted.item.cas));
+        let counted = entry.count(count, |counted| (counted.number, counted.item.cas));
         match counted {
             Ok(_) if self.request.quiet => {}
             Ok((number, cas)) => Reply { cas, value: &number.to_be_bytes(), ..self.reply }.render(out),

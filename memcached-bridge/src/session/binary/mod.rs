@@ -21,72 +21,77 @@ mod storage;
 
 pub(crate) use sasl::SaslState;
 
-use super::{COMPATIBLE_VERSION, Server, Session, Step, is_too_large};
+use super::{COMPATIBLE_VERSION, Scene, Session, Step, is_too_large, key_of};
 use crate::protocol::binary::{HEADER_LEN, Header, MAGIC_REQUEST, Reply, Status};
 use crate::protocol::{Head, Invalid, Protocol, Request, Verb};
-use crate::store::Now;
+use crate::store::Busy;
 
 /// A request and what it takes to answer it.
 struct Call<'a> {
     request: Request<'a>,
     /// Success, and nothing else to say.
     reply: Reply<'static>,
-    server: &'a Server,
-    now: Now,
+    scene: Scene<'a>,
 }
 
 impl Session {
     /// Carries out the binary request at the front of `input`.
-    pub(super) fn step_binary(&mut self, input: &[u8], server: &Server, now: Now, out: &mut Vec<u8>) -> Step {
+    pub(super) fn step_binary(
+        &mut self,
+        input: &[u8],
+        scene: Scene<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Busy> {
+        let credentials = scene.server.credentials.as_ref();
         if input[0] != MAGIC_REQUEST {
-            return Step::Close;
+            return Ok(Step::Close);
         }
         let Some(header) = Header::parse(input) else {
             self.await_len = HEADER_LEN;
-            return Step::Incomplete;
+            return Ok(Step::Incomplete);
         };
         let head_len = HEADER_LEN + header.prefix_len();
         if input.len() < head_len {
             self.await_len = head_len;
-            return Step::Incomplete;
+            return Ok(Step::Incomplete);
         }
         let reply = Reply::to(header.opcode, header.opaque);
-        if !self.sasl.admits(&header, server.credentials.as_ref()) {
+        if !self.sasl.admits(&header, credentials) {
             reply.failed(Status::AuthFailure).render(out);
-            return Step::Close;
+            return Ok(Step::Close);
         }
         let (mut request, mut len, block) = match Protocol::Binary.parse_head(input) {
             Head::Complete { request, consumed, block } => (request, consumed, block),
-            Head::Incomplete => return Step::Incomplete,
-            Head::Invalid(invalid) => return self.refuse_binary(invalid, reply, out),
+            Head::Incomplete => return Ok(Step::Incomplete),
+            Head::Invalid(invalid) => return Ok(self.refuse_binary(invalid, reply, out)),
         };
         if let Some(block) = block {
             let refused = match request.verb {
-                Verb::Sasl => sasl::refuse(&header, block.value_len, server.credentials.as_ref()),
-                _ => is_too_large(&request, block.value_len, &server.store, now).then_some(Status::TooLarge),
+                Verb::Sasl => sasl::refuse(&header, block.value_len, credentials),
+                _ => is_too_large(&request, block.value_len, scene)?.then_some(Status::TooLarge),
             };
             if let Some(status) = refused {
                 reply.failed(status).render(out);
                 self.swallow = block.wire_len();
-                return Step::Done { len };
+                return Ok(Step::Done { len });
             }
-            let Some(value) = self.data_block(input, len, block) else { return Step::Incomplete };
+            let Some(value) = self.data_block(input, len, block) else { return Ok(Step::Incomplete) };
             len += value.len();
             request.value = value;
         }
-        let call = Call { request, reply, server, now };
+        let call = Call { request, reply, scene };
         match request.verb {
             Verb::Quit => {
                 call.done(0, out);
-                return Step::Close;
+                return Ok(Step::Close);
             }
             Verb::Sasl => {
                 let mechanism = &input[HEADER_LEN..head_len];
-                self.sasl.answer(reply, mechanism, call.request.value, server.credentials.as_ref(), out);
+                self.sasl.answer(reply, mechanism, call.request.value, credentials, out);
             }
-            _ => call.answer(out),
+            _ => call.answer(out)?,
         }
-        Step::Done { len }
+        Ok(Step::Done { len })
     }
 
     fn refuse_binary(&mut self, invalid: Invalid, reply: Reply<'static>, out: &mut Vec<u8>) -> Step {
@@ -109,18 +114,21 @@ pub(super) fn out_of_memory(input: &[u8], out: &mut Vec<u8>) {
 }
 
 impl Call<'_> {
-    fn answer(&self, out: &mut Vec<u8>) {
+    fn answer(&self, out: &mut Vec<u8>) -> Result<(), Busy> {
+        let key = key_of(&self.request);
+        let entry = || self.scene.entry(&key);
         match self.request.verb {
-            Verb::Get | Verb::Gat | Verb::Touch => self.retrieve(out),
-            Verb::Set | Verb::Add | Verb::Replace | Verb::Append | Verb::Prepend => self.store(out),
-            Verb::Incr | Verb::Decr => self.count(out),
-            Verb::Delete => self.delete(out),
+            Verb::Get | Verb::Gat | Verb::Touch => self.retrieve(entry()?, &key, out),
+            Verb::Set | Verb::Add | Verb::Replace | Verb::Append | Verb::Prepend => self.store(entry()?, out),
+            Verb::Incr | Verb::Decr => self.count(entry()?, out),
+            Verb::Delete => self.delete(entry()?, out),
             Verb::FlushAll => self.flush(out),
-            Verb::Stats => self.stat(out),
+            Verb::Stats => self.stat(out)?,
             Verb::Version => Reply { value: COMPATIBLE_VERSION.as_bytes(), ..self.reply }.render(out),
             // Only the no-op is left: no opcode stands for any other verb.
             _ => self.reply.render(out),
         }
+        Ok(())
     }
 
     /// Says that it was done, and that the item has `cas` now (0 for none), unless that goes without saying.

@@ -2,14 +2,12 @@
 
 use super::Call;
 use crate::protocol::binary::Status;
-use crate::session::key_of;
+use crate::store::Entry;
 use crate::store::remove::{Delete, Deleted};
 
 impl Call<'_> {
-    pub(super) fn delete(&self, out: &mut Vec<u8>) {
-        let key = &key_of(&self.request);
-        let delete = Delete { key, cas: self.request.cas, invalidate: false, touch: None };
-        match self.server.store.delete(delete, self.now) {
+    pub(super) fn delete(&self, mut entry: Entry<'_>, out: &mut Vec<u8>) {
+        match entry.delete(Delete { cas: self.request.cas, ..Delete::default() }) {
             Deleted::Deleted => self.done(0, out),
             Deleted::NotFound => self.fail(Status::KeyNotFound, out),
             Deleted::Exists => self.fail(Status::KeyExists, out),
@@ -18,7 +16,7 @@ impl Call<'_> {
 
     /// At once, or when the delay in the extras is over.
     pub(super) fn flush(&self, out: &mut Vec<u8>) {
-        self.server.store.flush_all(self.request.exptime, self.now);
+        self.scene.store().flush_all(self.request.exptime, self.scene.now);
         self.done(0, out);
     }
 }

@@ -3,13 +3,12 @@
 use super::Call;
 use crate::protocol::Verb;
 use crate::protocol::binary::Status;
-use crate::session::key_of;
-use crate::store::Expiry;
 use crate::store::write::{Mode, Stored, Write};
+use crate::store::{Entry, Expiry};
 
 impl Call<'_> {
     /// A CAS makes a compare-and-swap of set, add and replace alike, as in memcached.
-    pub(super) fn store(&self, out: &mut Vec<u8>) {
+    pub(super) fn store(&self, mut entry: Entry<'_>, out: &mut Vec<u8>) {
         let request = &self.request;
         let mode = match (request.verb, request.cas) {
             (Verb::Append, _) => Mode::Append,
@@ -21,15 +20,14 @@ impl Call<'_> {
         };
         let write = Write {
             mode,
-            key: &key_of(request),
             value: request.value,
             flags: request.flags,
-            expiry: Expiry::from_wire(request.exptime, self.now),
+            expiry: Expiry::from_wire(request.exptime, self.scene.now),
             cas: request.cas.unwrap_or(0),
             accept_stale: false,
             binary_key: false,
         };
-        match (self.server.store.write(write, self.now), mode) {
+        match (entry.write(write), mode) {
             (Stored::Stored(cas), _) => self.done(cas, out),
             (Stored::Exists, _) | (Stored::NotStored, Mode::Add) => self.fail(Status::KeyExists, out),
             (Stored::NotFound, _) | (Stored::NotStored, Mode::Replace) => self.fail(Status::KeyNotFound, out),

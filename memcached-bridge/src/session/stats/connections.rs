@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::store::Now;
+use crate::store::{Busy, Now, Patience};
 
 /// The open connections of a server. As many as the shell opens.
 #[derive(Debug, Default)]
@@ -45,12 +45,24 @@ impl Connections {
         Listed { id, connection, table: Arc::clone(&self.table) }
     }
 
-    /// Hands the first `limit` connections to `each`: number, peer, and seconds since the last input.
-    pub(super) fn each(&self, limit: usize, now: Now, mut each: impl FnMut(u64, SocketAddr, u32)) {
-        for (&id, connection) in lock(&self.table).open.iter().take(limit) {
+    /// Hands the first `limit` connections to `each`: number, peer, and seconds since the last input. [`Busy`] if another
+    /// thread holds the table, and the caller may not wait.
+    pub(super) fn each(
+        &self,
+        limit: usize,
+        now: Now,
+        patience: Patience,
+        mut each: impl FnMut(u64, SocketAddr, u32),
+    ) -> Result<(), Busy> {
+        let table = match patience {
+            Patience::Wait => lock(&self.table),
+            Patience::Look => self.table.try_lock().map_err(|_| Busy)?,
+        };
+        for (&id, connection) in table.open.iter().take(limit) {
             let active = connection.active.load(Ordering::Relaxed);
             each(id, connection.peer, now.seconds().saturating_sub(active));
         }
+        Ok(())
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fabric::counters::Counters;
 
-use crate::session::{COMPATIBLE_VERSION, Server};
-use crate::store::{Now, StoreCounters};
+use crate::session::{COMPATIBLE_VERSION, Scene, Server};
+use crate::store::{Busy, StoreCounters};
 
 /// Connections that one `stats conns` tells of at most.
 const CONNECTIONS: usize = 1000;
@@ -38,26 +38,27 @@ impl Group {
         }
     }
 
-    /// Hands the group's rows to `row`.
-    pub(in crate::session) fn rows(self, server: &Server, now: Now, row: &mut Row<'_>) {
+    /// Hands the group's rows to `row`. One that must wait for the store has handed over none.
+    pub(in crate::session) fn rows(self, scene: Scene<'_>, row: &mut Row<'_>) -> Result<(), Busy> {
         match self {
-            Group::General => general(server, now, row),
-            Group::Settings => settings(server, row),
-            Group::Items => items(server, now, row),
-            Group::Slabs => slabs(server, row),
+            Group::General => general(scene, row)?,
+            Group::Settings => settings(scene.server, row),
+            Group::Items => items(scene, row)?,
+            Group::Slabs => slabs(scene, row)?,
             Group::Sizes => row("sizes_status", &"disabled"),
             Group::SizesEnable => {
                 row("sizes_status", &"error");
                 row("sizes_error", &"not_supported");
             }
-            Group::Connections => connections(server, now, row),
+            Group::Connections => connections(scene, row)?,
         }
+        Ok(())
     }
 }
 
-fn general(server: &Server, now: Now, row: &mut Row<'_>) {
-    let Server { store, facts, credentials } = server;
-    let usage = store.usage();
+fn general(scene: Scene<'_>, row: &mut Row<'_>) -> Result<(), Busy> {
+    let (Server { store, facts, credentials }, now) = (scene.server, scene.now);
+    let usage = store.usage_if(scene.patience)?;
     row("pid", &facts.pid);
     row("uptime", &now.at.since(facts.started.at).as_secs());
     row("time", &now.unix);
@@ -77,18 +78,20 @@ fn general(server: &Server, now: Now, row: &mut Row<'_>) {
     row("threads", &facts.threads);
     row("bytes", &usage.bytes);
     row("curr_items", &usage.curr_items);
+    Ok(())
 }
 
 fn settings(server: &Server, row: &mut Row<'_>) {
     let Server { store, facts, credentials } = server;
     let limits = store.limits();
-    let port = facts.listen.map_or(0, |listen| listen.port());
+    let listen = facts.listen.get();
+    let port = listen.map_or(0, |listen| listen.address.port());
     let authenticates = credentials.is_some();
     row("maxbytes", &limits.memory_bytes);
     row("maxconns", &facts.max_connections);
     row("tcpport", &port);
-    row("udpport", &if facts.udp { port } else { 0 });
-    row("inter", &facts.listen.map_or(String::new(), |listen| listen.ip().to_string()));
+    row("udpport", &if listen.is_some_and(|listen| listen.udp) { port } else { 0 });
+    row("inter", &listen.map_or(String::new(), |listen| listen.address.ip().to_string()));
     row("verbosity", &0);
     row("evictions", &"on");
     row("shutdown_command", &"no");
@@ -111,13 +114,14 @@ fn settings(server: &Server, row: &mut Row<'_>) {
 }
 
 /// An empty class has no rows, as in memcached.
-fn items(server: &Server, now: Now, row: &mut Row<'_>) {
-    let usage = server.store.usage();
+fn items(scene: Scene<'_>, row: &mut Row<'_>) -> Result<(), Busy> {
+    let usage = scene.store().usage_if(scene.patience)?;
+    let age_seconds = scene.store().age_seconds_if(scene.now, scene.patience)?;
     if usage.curr_items == 0 {
-        return;
+        return Ok(());
     }
     row("items:1:number", &usage.curr_items);
-    row("items:1:age", &server.store.age_seconds(now));
+    row("items:1:age", &age_seconds);
     row("items:1:mem_requested", &usage.bytes);
     row("items:1:evicted", &usage.counters.evictions);
     row("items:1:outofmemory", &0);
@@ -125,10 +129,11 @@ fn items(server: &Server, now: Now, row: &mut Row<'_>) {
     row("items:1:reclaimed", &usage.counters.reclaimed);
     row("items:1:expired_unfetched", &usage.counters.expired_unfetched);
     row("items:1:evicted_unfetched", &usage.counters.evicted_unfetched);
+    Ok(())
 }
 
-fn slabs(server: &Server, row: &mut Row<'_>) {
-    let usage = server.store.usage();
+fn slabs(scene: Scene<'_>, row: &mut Row<'_>) -> Result<(), Busy> {
+    let usage = scene.store().usage_if(scene.patience)?;
     let counters = &usage.counters;
     if usage.curr_items > 0 {
         row("1:used_chunks", &usage.curr_items);
@@ -143,18 +148,20 @@ fn slabs(server: &Server, row: &mut Row<'_>) {
     }
     row("active_slabs", &u8::from(usage.curr_items > 0));
     row("total_malloced", &usage.bytes);
+    Ok(())
 }
 
-fn connections(server: &Server, now: Now, row: &mut Row<'_>) {
-    let listen = server.facts.listen;
-    server.facts.connections.each(CONNECTIONS, now, |id, peer, idle_seconds| {
+fn connections(scene: Scene<'_>, row: &mut Row<'_>) -> Result<(), Busy> {
+    let facts = &scene.server.facts;
+    let listen = facts.listen.get().map(|listen| listen.address);
+    facts.connections.each(CONNECTIONS, scene.now, scene.patience, |id, peer, idle_seconds| {
         row(&format!("{id}:addr"), &format_args!("tcp:{peer}"));
         if let Some(listen) = listen {
             row(&format!("{id}:listen_addr"), &format_args!("tcp:{listen}"));
         }
         row(&format!("{id}:state"), &"conn_read");
         row(&format!("{id}:secs_since_last_cmd"), &idle_seconds);
-    });
+    })
 }
 
 fn counted(counter: &AtomicU64) -> u64 {

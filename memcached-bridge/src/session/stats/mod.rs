@@ -14,10 +14,20 @@ pub(super) mod groups;
 pub(super) mod text;
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 
 use crate::store::Now;
 use connections::Connections;
+
+/// Where a server listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Listen {
+    /// The address and port of its sockets.
+    pub address: SocketAddr,
+    /// Whether it listens there over UDP, too.
+    pub udp: bool,
+}
 
 /// What only the shell knows: the process and its sockets.
 #[derive(Debug, Default)]
@@ -30,10 +40,8 @@ pub struct ServerFacts {
     pub max_connections: usize,
     /// Monotonic nanoseconds at the start.
     pub started: Now,
-    /// Where it listens.
-    pub listen: Option<SocketAddr>,
-    /// Whether it listens there over UDP, too.
-    pub udp: bool,
+    /// Where it listens, once it does.
+    pub listen: OnceLock<Listen>,
     /// Connections open now, one by one.
     pub connections: Connections,
     /// Connections open now.

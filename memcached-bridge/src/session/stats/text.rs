@@ -4,31 +4,42 @@ use std::io::Write as _;
 
 use super::groups::Group;
 use crate::protocol::{ProtocolError, render};
-use crate::session::Server;
-use crate::store::Now;
+use crate::session::Scene;
+use crate::store::Busy;
 
 /// Answers the `stats` command in `line`, which comes without its end.
-pub(in crate::session) fn answer(line: &[u8], server: &Server, now: Now, out: &mut Vec<u8>) {
+pub(in crate::session) fn answer(line: &[u8], scene: Scene<'_>, out: &mut Vec<u8>) -> Result<(), Busy> {
     let mut arguments = line.split(|&byte| byte == b' ').filter(|token| !token.is_empty()).skip(1);
     let group = match arguments.next() {
         None => Some(Group::General),
         Some(b"settings") => Some(Group::Settings),
         Some(b"conns") => Some(Group::Connections),
         Some(b"reset") => {
-            server.store.reset_counters();
-            return out.extend_from_slice(b"RESET\r\n");
+            scene.store().reset_counters_if(scene.patience)?;
+            out.extend_from_slice(b"RESET\r\n");
+            return Ok(());
         }
-        Some(b"detail") => return out.extend_from_slice(detail(arguments.next())),
+        Some(b"detail") => {
+            out.extend_from_slice(detail(arguments.next()));
+            return Ok(());
+        }
         // As `memcached -X`: keys are not shown to whoever asks.
-        Some(b"cachedump") => return out.extend_from_slice(b"CLIENT_ERROR stats cachedump not allowed\r\n"),
+        Some(b"cachedump") => {
+            out.extend_from_slice(b"CLIENT_ERROR stats cachedump not allowed\r\n");
+            return Ok(());
+        }
         Some(name) => Group::of_store(name),
     };
-    let Some(group) = group else { return render::error(out, ProtocolError::UnknownCommand) };
-    group.rows(server, now, &mut |name, value| {
+    let Some(group) = group else {
+        render::error(out, ProtocolError::UnknownCommand);
+        return Ok(());
+    };
+    group.rows(scene, &mut |name, value| {
         // A vector takes every byte.
         _ = write!(out, "STAT {name} {value}\r\n");
-    });
+    })?;
     render::end(out);
+    Ok(())
 }
 
 /// Statistics by prefix are not kept: they are off, and none are there.

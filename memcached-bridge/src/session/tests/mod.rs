@@ -30,6 +30,7 @@ fn converse(server: &Server, input: &[u8], cuts: &[usize]) -> (Vec<u8>, Needs) {
             match progress.needs {
                 Needs::Input => break,
                 Needs::Output => {}
+                Needs::Store => panic!("a patient session was turned away"),
                 Needs::Close => return (reply, Needs::Close),
             }
         }
@@ -229,5 +230,29 @@ proptest! {
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
         cuts.sort_unstable();
         prop_assert_eq!(converse(&server(), &input, &cuts), converse(&server(), &input, &[]));
+    }
+}
+
+#[test]
+fn an_impatient_session_stops_where_the_store_is_held_and_goes_on_there() {
+    let server = server();
+    converse(&server, b"set a 0 0 1\r\n1\r\nset b 0 0 1\r\n2\r\n", &[]);
+    let now = Now::default();
+    for (input, expected) in [
+        (
+            &b"version\r\nget a b a\r\nset c 0 0 1\r\n3\r\n"[..],
+            "VALUE a 0 1\r\n1\r\nVALUE b 0 1\r\n2\r\nVALUE a 0 1\r\n1\r\nEND\r\nSTORED\r\n",
+        ),
+        (b"version\r\nmg b v\r\n", "VA 1\r\n2\r\n"),
+        (b"version\r\nincr b 1\r\ndecr b 1\r\n", "3\r\n2\r\n"),
+    ] {
+        let (mut session, mut out) = (Session::impatient(), Vec::new());
+        let held = server.store.entry(b"b", now);
+        let progress = session.receive(input, &server, now, &mut out);
+        assert_eq!(progress.needs, Needs::Store);
+        drop(held);
+        let rest = session.receive(&input[progress.consumed..], &server, now, &mut out);
+        assert_eq!((progress.consumed + rest.consumed, rest.needs), (input.len(), Needs::Input));
+        assert_eq!(String::from_utf8(out).unwrap(), format!("VERSION {COMPATIBLE_VERSION}\r\n{expected}"));
     }
 }

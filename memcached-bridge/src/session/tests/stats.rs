@@ -1,4 +1,5 @@
 use super::*;
+use crate::session::stats::Listen;
 
 fn ask(server: &Server, command: &str) -> String {
     String::from_utf8(converse(server, format!("{command}\r\n").as_bytes(), &[]).0).unwrap()
@@ -43,9 +44,9 @@ fn every_group_ends_and_has_memcacheds_names() {
 
 #[test]
 fn open_connections_are_listed_until_they_close() {
-    let mut server = server();
+    let server = server();
     let at = |seconds: u64| Now { at: fabric::time::Nanos(seconds * 1_000_000_000), unix: seconds };
-    server.facts.listen = Some(([127, 0, 0, 1], 11211).into());
+    server.facts.listen.set(Listen { address: ([127, 0, 0, 1], 11211).into(), udp: false }).unwrap();
     let first = server.facts.connections.enter(([10, 0, 0, 1], 4000).into(), at(1));
     let second = server.facts.connections.enter(([10, 0, 0, 2], 4000).into(), at(1));
     second.is_active(at(4));
