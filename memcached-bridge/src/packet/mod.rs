@@ -1,4 +1,5 @@
-//! memcached on the packet path: the network function of one pool.
+//! memcached on the packet path: the network function of one pool. That of a pool which the node answers for itself is
+//! [`embedded`].
 //!
 //! A request to the pool's virtual address is read in flight. A get of a hot key turns into its own answer; what
 //! a server must answer is sent to it by rewriting the destination MAC, source untouched, so that the server
@@ -28,11 +29,13 @@
 //! its fill was sent, and the pool is open. A burst looks at the pool's epoch once: its packets had arrived
 //! before, so a write acknowledged later is concurrent with them.
 
+mod allowlist;
 mod answered;
 mod arp;
 mod counters;
 mod datagrams;
 mod direct;
+pub mod embedded;
 mod fill;
 mod gather;
 mod hot_path;

@@ -9,6 +9,7 @@ use fabric::function::WorkerId;
 use fabric::packet::ethernet::MacAddr;
 use fabric::packet::udp4::{IP_AND_UDP, Udp4};
 
+use super::allowlist::Allowlist;
 use super::counters::PoolCounters;
 use super::pool::Pool;
 use crate::coherence::{Coherence, CoherenceLimits, Tracking, WriteId};
@@ -24,7 +25,7 @@ pub const SHOWN_HOT_KEYS: usize = 16;
 pub struct PoolState {
     pool: Pool,
     address: Address,
-    allowed: Vec<(u32, u32)>,
+    allowed: Allowlist,
     macs: Vec<MacAddr>,
     /// One bit for each value of the last six bits of the servers' MACs: most frames are told apart by it.
     mac_filter: u64,
@@ -68,11 +69,7 @@ impl PoolState {
         let status = |_| (Published::new::<PoolCounters>(), Arc::new(WorkerStatus::new(pool.servers.len())));
         Ok(Arc::new(Self {
             address,
-            allowed: pool
-                .clients
-                .iter()
-                .map(|net| (u32::from(net.netmask()), u32::from(net.network())))
-                .collect(),
+            allowed: Allowlist::new(&pool.clients),
             mac_filter: macs.iter().fold(0, |filter, mac| filter | filter_bit(&mac.0)),
             macs,
             hasher: KeyHasher::new(seed),
@@ -132,7 +129,7 @@ impl PoolState {
 
     #[inline]
     pub(super) fn allows(&self, client: u32) -> bool {
-        self.allowed.iter().any(|(mask, network)| client & mask == *network)
+        self.allowed.allows(client)
     }
 
     /// Whether a sender uses the virtual address, or the address and ports from which the node asks servers.

@@ -52,6 +52,50 @@ fn datagram<'a, P: PacketBuf>(
     Some(packet)
 }
 
+/// For whom a reply is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub(super) mac: MacAddr,
+    pub(super) vlan: u16,
+    pub(super) ip: u32,
+    pub(super) port: u16,
+}
+
+/// The packet pool is empty, or its packets are too small.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoBuffer;
+
+/// Sends `body` to `client`, in as many datagrams as it takes, and returns how many. The stretches are `len` bytes in
+/// all.
+pub(super) fn send_reply<'a, P: PacketBuf>(
+    from: &Source,
+    client: &Client,
+    len: usize,
+    body: impl Iterator<Item = &'a [u8]>,
+    context: &mut dyn Context<P>,
+) -> Result<u16, NoBuffer> {
+    let spec = Udp4Spec {
+        dst_mac: client.mac,
+        src_mac: from.mac,
+        vlan: from.vlan,
+        src: from.ip,
+        dst: client.ip,
+        src_port: from.port,
+        dst_port: client.port,
+        ttl: TTL,
+        id: 0,
+    };
+    let total = len.div_ceil(BODY).max(1);
+    let mut stretches = Cutter::new(body);
+    for sequence in 0..total {
+        let size = (len - sequence * BODY).min(BODY);
+        let frame = Frame { request_id: client.request_id, sequence: sequence as u16, total: total as u16 };
+        let packet = datagram(context, &spec, frame, size, stretches.next_bytes(size)).ok_or(NoBuffer)?;
+        context.emit(packet);
+    }
+    Ok(total as u16)
+}
+
 impl<P: PacketBuf> MemcachedSwitch<P> {
     /// Sends `body` to `client` from the virtual address, in as many datagrams as it takes. The stretches are `len`
     /// bytes in all.
@@ -63,27 +107,9 @@ impl<P: PacketBuf> MemcachedSwitch<P> {
         context: &mut dyn Context<P>,
     ) {
         let at = self.state.address();
-        let spec = Udp4Spec {
-            dst_mac: client.mac,
-            src_mac: self.pool().node.mac,
-            vlan: at.vlan,
-            src: at.vip,
-            dst: client.ip,
-            src_port: at.service_port,
-            dst_port: client.port,
-            ttl: TTL,
-            id: 0,
-        };
-        let total = len.div_ceil(BODY).max(1);
-        let mut stretches = Cutter::new(body);
-        for sequence in 0..total {
-            let size = (len - sequence * BODY).min(BODY);
-            let frame =
-                Frame { request_id: client.request_id, sequence: sequence as u16, total: total as u16 };
-            match datagram(context, &spec, frame, size, stretches.next_bytes(size)) {
-                Some(packet) => context.emit(packet),
-                None => return self.counters.drop_no_buffer += 1,
-            }
+        let from = Source { mac: self.pool().node.mac, vlan: at.vlan, ip: at.vip, port: at.service_port };
+        if send_reply(&from, client, len, body, context).is_err() {
+            self.counters.drop_no_buffer += 1;
         }
     }
 

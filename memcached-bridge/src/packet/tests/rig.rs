@@ -50,7 +50,7 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    fn read(packet: &MemoryPacket) -> Option<Self> {
+    pub(super) fn read(packet: &MemoryPacket) -> Option<Self> {
         let bytes = packet.bytes();
         let udp = Udp4::parse(bytes)?;
         assert!(udp.checksums_ok(bytes), "checksums of {udp:?}");
