@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use memcached_bridge::coherence::Tracking;
+use memcached_bridge::session::Server;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -37,15 +38,20 @@ pub struct Running {
     _path: crate::packet_path::PacketPath,
 }
 
-/// Starts the packet path that `config` asks for, if it asks for one, and registers what it counts.
+/// Starts the packet path that `config` asks for, if it asks for one, and registers what it counts. `server` is the embedded
+/// one, for pools whose store is the node's own.
 ///
 /// # Errors
 /// [`DataplaneError`], with whatever was started stopped again.
 #[cfg(feature = "dpdk")]
-pub fn start(config: &Config, registry: &Arc<Registry>) -> Result<Option<Running>, DataplaneError> {
+pub fn start(
+    config: &Config,
+    server: Option<&Arc<Server>>,
+    registry: &Arc<Registry>,
+) -> Result<Option<Running>, DataplaneError> {
     use crate::packet_path::{PacketPath, Settings};
     let Some(settings) = Settings::of(config)? else { return Ok(None) };
-    let path = PacketPath::start(settings)?;
+    let path = PacketPath::start(settings, server)?;
     registry.register(Arc::new(path.view()));
     let (clock, tracking) = (Clock::Dpdk(path.clock()), path.tracking());
     Ok(Some(Running { ports: path.ports(), clock, tracking, _path: path }))
@@ -56,6 +62,10 @@ pub fn start(config: &Config, registry: &Arc<Registry>) -> Result<Option<Running
 /// # Errors
 /// [`DataplaneError::NotBuilt`]
 #[cfg(not(feature = "dpdk"))]
-pub fn start(config: &Config, _registry: &Arc<Registry>) -> Result<Option<Running>, DataplaneError> {
+pub fn start(
+    config: &Config,
+    _server: Option<&Arc<Server>>,
+    _registry: &Arc<Registry>,
+) -> Result<Option<Running>, DataplaneError> {
     if config.dataplane.is_some() { Err(DataplaneError::NotBuilt) } else { Ok(None) }
 }

@@ -108,6 +108,14 @@ impl Reloader {
             .chain(&config.pools)
             .filter(|pool| pool.vip.is_some())
             .map(name)
+            .chain(
+                files
+                    .config
+                    .embedded_pools
+                    .iter()
+                    .chain(&config.embedded_pools)
+                    .map(|pool| pool.name.as_str()),
+            )
             .collect();
         let effect = |path: &str| {
             if self.proxies.is_some() && path.starts_with("route.") {

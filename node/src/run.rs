@@ -40,7 +40,7 @@ pub fn run(options: &RunOptions, mut telemetry: Telemetry) -> Result<(), Box<dyn
     let threads = config::default_threads();
     let server = config.embedded.as_ref().map(|embedded| embedded::server(embedded, threads)).transpose()?;
     // Its threads and memory come first, so that the runtime's threads are not pinned with them.
-    let dataplane = dataplane::start(&config, &registry)?;
+    let dataplane = dataplane::start(&config, server.as_ref(), &registry)?;
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let file = options.config.clone().map(|path| (path, text));
     let served = runtime.block_on(serve(config, file, registry, dataplane.as_ref(), server, spans));

@@ -1,11 +1,12 @@
 //! What only shows across sections.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use memcached_bridge::packet::REPLY_PACKET_BYTES;
 
 use super::buffers;
+use super::embedded_pool;
 use super::problem::{Problems, nearest};
 use super::read::Places;
 use super::reader::Span;
@@ -35,6 +36,7 @@ pub(super) fn check(config: &Config, places: &Places, problems: &mut Problems<'_
         let (earlier, rest) = config.routes.split_at(index);
         route(config, &rest[0], earlier, places, problems);
     }
+    embedded_pool::check(config, places, problems);
 }
 
 fn what_is_served(config: &Config, places: &Places, problems: &mut Problems<'_>) {
@@ -47,6 +49,8 @@ fn what_is_served(config: &Config, places: &Places, problems: &mut Problems<'_>)
         let vip = places.vip.as_ref().filter(|_| pool.vip.is_some())?;
         Some((&places.pool, vip))
     });
+    let embedded = places.embedded_pools.first().map(|places| (&places.pool, &places.vip));
+    let on_path = on_path.or(embedded);
     if let (None, Some((_, vip))) = (&config.dataplane, on_path) {
         let remedy = "add [dataplane] with its ports, or serve the pool over TCP with `listen`";
         problems.error(vip, "`vip` in [[pool]] needs the packet path", remedy);
@@ -117,14 +121,8 @@ fn pool(config: &Config, pool: &Pool, earlier: &[Pool], places: &Places, problem
         let remedy = "add `listen = \"127.0.0.1:11211\"` to serve it over TCP, `vip = \"10.0.0.100\"` for the packet path, or a [[route]] that leads to it";
         problems.error(&spans.pool, format!("pool `{}` has no address for clients", pool.name), remedy);
     }
-    if let (Some(address), Some(vip), Some(place)) = (config.node.address, pool.vip, &spans.vip) {
-        if address.addr() == vip {
-            let remedy = "give the pool an address of its own";
-            problems.error(place, format!("{vip} is the node's own address"), remedy);
-        } else if !address.contains(&vip) {
-            let remedy = "clients reach it only if they have a route to it through this switch";
-            problems.warn(place, format!("{vip} is not in the node's network {address}"), remedy);
-        }
+    if let (Some(vip), Some(place)) = (pool.vip, &spans.vip) {
+        own_address(config, vip, place, problems);
     }
     if pool.cache.is_none() {
         problems.warn(
@@ -201,6 +199,18 @@ fn leads_to(config: &Config, name: &str, place: &Span, problems: &mut Problems<'
             };
             problems.error(place, format!("there is no pool `{name}`"), remedy);
         }
+    }
+}
+
+/// A virtual address is none of the node's, but in its network.
+pub(super) fn own_address(config: &Config, vip: Ipv4Addr, place: &Span, problems: &mut Problems<'_>) {
+    let Some(address) = config.node.address else { return };
+    if address.addr() == vip {
+        let remedy = "give the pool an address of its own";
+        problems.error(place, format!("{vip} is the node's own address"), remedy);
+    } else if !address.contains(&vip) {
+        let remedy = "clients reach it only if they have a route to it through this switch";
+        problems.warn(place, format!("{vip} is not in the node's network {address}"), remedy);
     }
 }
 

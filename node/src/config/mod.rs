@@ -10,6 +10,7 @@
 //! | `reader` | tables, key by key |
 //! | `read` | sections: from tables to valid values |
 //! | `routes` | `[[route]]` |
+//! | `embedded_pool` | pools whose server is the node itself |
 //! | `security` | doors: TLS, passwords and limits of clients |
 //! | `check` | what only shows across sections |
 //! | [`difference`] | what a new file changes |
@@ -19,6 +20,7 @@
 mod buffers;
 mod check;
 pub mod difference;
+mod embedded_pool;
 pub mod problem;
 mod read;
 mod reader;
@@ -38,8 +40,8 @@ use problem::Problems;
 pub use problem::{Problem, Severity};
 pub use size::ByteSize;
 pub use types::{
-    Admin, Config, Dataplane, Destination, Door, Embedded, Node, Pool, PoolTcp, Port, Proxy, Route, Server,
-    ServerTls, Telemetry, Tls, TracedKeys, default_threads, is_allowed, loopback,
+    Admin, Config, Dataplane, Destination, Door, Embedded, EmbeddedPool, Node, Pool, PoolTcp, Port, Proxy,
+    Route, Server, ServerTls, Telemetry, Tls, TracedKeys, default_threads, is_allowed, loopback,
 };
 
 /// A file that was read: what it says, and what is wrong with it.

@@ -12,6 +12,7 @@ use memcached_bridge::proxy::MAX_LANES;
 use memcached_bridge::store::MIN_MEMORY_BYTES;
 
 use super::buffers;
+use super::embedded_pool::{self, EmbeddedPoolPlaces};
 use super::problem::Problems;
 use super::reader::{Located, Reader, Span};
 use super::routes::{self, RoutePlaces};
@@ -41,12 +42,15 @@ const DISTRIBUTIONS: [(&str, Distribution); 6] = [
 pub(super) struct Places {
     pub(super) document: Span,
     pub(super) admin_listen: Option<Span>,
+    pub(super) embedded: Option<Span>,
     pub(super) embedded_listen: Option<Span>,
+    pub(super) embedded_max_item: Option<Span>,
     pub(super) dataplane: Span,
     pub(super) mtu: Option<Span>,
     pub(super) packet_buffers: Option<Span>,
     pub(super) pools: Vec<PoolPlaces>,
     pub(super) routes: Vec<RoutePlaces>,
+    pub(super) embedded_pools: Vec<EmbeddedPoolPlaces>,
 }
 
 /// Where the parts of a pool stand.
@@ -72,11 +76,14 @@ pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
         document: root.span.start..root.span.start,
         dataplane: 0..0,
         admin_listen: None,
+        embedded: None,
         embedded_listen: None,
+        embedded_max_item: None,
         mtu: None,
         packet_buffers: None,
         pools: Vec::new(),
         routes: Vec::new(),
+        embedded_pools: Vec::new(),
     };
     let node = root.table("node").map(node).unwrap_or_default();
     let admin = root.table("admin").map(|table| admin(table, &mut places)).unwrap_or_default();
@@ -84,9 +91,14 @@ pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
     let embedded = root.table("embedded").map(|table| embedded(table, &mut places));
     let mut dataplane = root.table("dataplane").map(|table| dataplane(table, &mut places));
     let proxy = root.table("proxy").map(proxy).unwrap_or_default();
-    let mut pools = Vec::new();
-    for table in root.tables("pool", "[[pool]]") {
-        if let Some((pool, spans)) = pool(table, dataplane.as_ref()) {
+    let (mut pools, mut embedded_pools) = (Vec::new(), Vec::new());
+    for mut table in root.tables("pool", "[[pool]]") {
+        if table.word("store", &[("embedded", ())]).is_some() {
+            if let Some((pool, spans)) = embedded_pool::read(table) {
+                embedded_pools.push(pool);
+                places.embedded_pools.push(spans);
+            }
+        } else if let Some((pool, spans)) = pool(table, dataplane.as_ref()) {
             pools.push(pool);
             places.pools.push(spans);
         }
@@ -103,7 +115,8 @@ pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
             buffers::needed(dataplane, pools.iter().filter(|pool| pool.vip.is_some()).count());
     }
     root.finish();
-    (Config { node, admin, embedded, dataplane, proxy, pools, routes, telemetry }, places)
+    let config = Config { node, admin, embedded, dataplane, proxy, pools, embedded_pools, routes, telemetry };
+    (config, places)
 }
 
 /// A reader of `text`'s root table.
@@ -171,6 +184,8 @@ fn embedded(mut table: Reader<'_, '_>, places: &mut Places) -> Embedded {
     let max_item = size(&mut table, "max_item", 1024..=MAX_ITEM_BYTES);
     embedded.memory = memory.as_ref().map_or(embedded.memory, |size| size.value);
     embedded.max_item = max_item.as_ref().map_or(embedded.max_item, |size| size.value);
+    places.embedded = Some(table.span.clone());
+    places.embedded_max_item = max_item.as_ref().map(|size| size.span.clone());
     if embedded.max_item.0 > embedded.memory.0 / 2 {
         let place = max_item.or(memory).map(|size| size.span).unwrap_or(table.span.clone());
         let message = format!(

@@ -30,8 +30,10 @@ pub struct Config {
     pub dataplane: Option<Dataplane>,
     /// How pools are served over TCP.
     pub proxy: Proxy,
-    /// The pools.
+    /// The pools of servers.
     pub pools: Vec<Pool>,
+    /// The pools that the node answers for itself.
+    pub embedded_pools: Vec<EmbeddedPool>,
     /// The routes over them.
     pub routes: Vec<Route>,
     /// Traces.
@@ -67,7 +69,7 @@ pub fn default_threads() -> usize {
 }
 
 impl Config {
-    /// The pools that are on the packet path, and their addresses there.
+    /// The pools of servers that are on the packet path, and their addresses there.
     pub fn pools_on_path(&self) -> impl Iterator<Item = (&Pool, Ipv4Addr)> {
         self.pools.iter().filter_map(|pool| Some((pool, pool.vip?)))
     }
@@ -83,6 +85,7 @@ impl Default for Config {
             dataplane: None,
             proxy: Proxy::default(),
             pools: Vec::new(),
+            embedded_pools: Vec::new(),
             routes: Vec::new(),
             telemetry: Telemetry::default(),
         }
@@ -247,6 +250,23 @@ pub struct Port {
     pub name: String,
     /// The DPDK device, such as `net_af_xdp0,iface=sw1` or `0000:03:00.0`.
     pub device: String,
+}
+
+/// `[[pool]]` with `store = "embedded"`: on the packet path, and answered by the node itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmbeddedPool {
+    /// Its name, unique among all pools.
+    pub name: String,
+    /// The address that clients send to.
+    pub vip: Ipv4Addr,
+    /// The port that they send to.
+    pub port: u16,
+    /// The VLAN that the pool is on.
+    pub vlan: Option<u16>,
+    /// Who is served without limits.
+    pub clients: Vec<IpNet>,
+    /// Bytes out for each byte in, toward others.
+    pub amplification_limit: f64,
 }
 
 /// `[[pool]]`

@@ -1,4 +1,5 @@
-//! The TAP interface toward the host kernel: given the node's address and brought up, as a person would with `ip`.
+//! The TAP interface toward the host kernel: given the node's address, and the virtual addresses of pools whose sockets are
+//! the node's own, and brought up, as a person would with `ip`.
 
 use std::process::Command;
 
@@ -16,6 +17,9 @@ pub(super) fn configure(host: &Host, mtu: u16) -> Result<(), HostError> {
     let address = host.address.to_string();
     let mtu = mtu.to_string();
     ip(&["address", "replace", &address, "dev", &host.interface])?;
+    for vip in &host.virtual_addresses {
+        ip(&["address", "replace", &format!("{vip}/32"), "dev", &host.interface])?;
+    }
     ip(&["link", "set", &host.interface, "mtu", &mtu, "up"])
 }
 

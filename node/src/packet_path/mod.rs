@@ -31,7 +31,9 @@ use fabric_dpdk::{
 };
 use memcached_bridge::coherence::Tracking;
 use memcached_bridge::hashing::RingError;
+use memcached_bridge::packet::embedded::{EmbeddedPool, EmbeddedServer, EmbeddedState};
 use memcached_bridge::packet::{MemcachedSwitch, PoolState};
+use memcached_bridge::session::Server;
 
 pub use host::HostError;
 pub use settings::{Host, PortSettings, Settings};
@@ -70,6 +72,7 @@ pub struct PacketPath {
     ports: Ports,
     stations: Arc<Stations>,
     pools: Vec<Arc<PoolState>>,
+    embedded_pools: Vec<Arc<EmbeddedState>>,
     workers: Vec<RunningWorker>,
     stop: Arc<AtomicBool>,
     control: Option<JoinHandle<()>>,
@@ -83,11 +86,12 @@ struct RunningWorker {
 }
 
 impl PacketPath {
-    /// Starts everything; packets flow when this returns.
+    /// Starts everything; packets flow when this returns. `server` is the embedded one, which must be there if a pool is
+    /// answered from it.
     ///
     /// # Errors
     /// [`StartError`], with whatever was started stopped again.
-    pub fn start(settings: Settings) -> Result<Self, StartError> {
+    pub fn start(settings: Settings, server: Option<&Arc<Server>>) -> Result<Self, StartError> {
         let dataplane = &settings.dataplane;
         let workers = dataplane.cores.len() as u16;
         let eal = Eal::init(&eal_options(&settings))?;
@@ -106,11 +110,22 @@ impl PacketPath {
         }));
         pin_stations(&settings, &stations)?;
         let pools = open_pools(&settings, workers)?;
+        let embedded_pools = open_embedded_pools(&settings, server, workers, clock);
         let stop = Arc::new(AtomicBool::new(false));
-        let mut path =
-            Self { settings, clock, ports, stations, pools, workers: Vec::new(), stop, control: None };
+        let mut path = Self {
+            settings,
+            clock,
+            ports,
+            stations,
+            pools,
+            embedded_pools,
+            workers: Vec::new(),
+            stop,
+            control: None,
+        };
         path.start_workers(eal, ios)?;
-        path.control = Some(control::start(path.pools.clone(), clock, Arc::clone(&path.stop)));
+        let (pools, embedded_pools) = (path.pools.clone(), path.embedded_pools.clone());
+        path.control = Some(control::start(pools, embedded_pools, clock, Arc::clone(&path.stop)));
         Ok(path)
     }
 
@@ -121,7 +136,11 @@ impl PacketPath {
             let function = |pool: &Arc<PoolState>| -> Box<dyn NetworkFunction<Mbuf>> {
                 Box::new(MemcachedSwitch::new(Arc::clone(pool), id))
             };
-            let functions = self.pools.iter().map(function).collect();
+            let embedded = |pool: &Arc<EmbeddedState>| -> Box<dyn NetworkFunction<Mbuf>> {
+                Box::new(EmbeddedServer::new(Arc::clone(pool), id))
+            };
+            let embedded = self.embedded_pools.iter().map(embedded);
+            let functions = self.pools.iter().map(function).chain(embedded).collect();
             let worker = Worker::new(id, io, Arc::clone(&self.stations), mailboxes.clone(), functions);
             let published = worker.published();
             let activity = Arc::new(Activity::default());
@@ -145,6 +164,7 @@ impl PacketPath {
             ports: self.ports.clone(),
             stations: Arc::clone(&self.stations),
             pools: self.pools.clone(),
+            embedded_pools: self.embedded_pools.clone(),
             workers: workers
                 .map(|worker| (worker.core, worker.published.clone(), worker.activity.clone()))
                 .collect(),
@@ -207,10 +227,27 @@ fn open_pools(settings: &Settings, workers: u16) -> Result<Vec<Arc<PoolState>>, 
     settings.pools.iter().map(open).collect()
 }
 
+fn open_embedded_pools(
+    settings: &Settings,
+    server: Option<&Arc<Server>>,
+    workers: u16,
+    clock: Clock,
+) -> Vec<Arc<EmbeddedState>> {
+    let open = |(pool, server): (&EmbeddedPool, &Arc<Server>)| {
+        let state = EmbeddedState::new(pool.clone(), Arc::clone(server), workers);
+        control::set_calendar(&state, clock);
+        state
+    };
+    // The config has checked that a server is there for them.
+    settings.embedded_pools.iter().zip(server.into_iter().cycle()).map(open).collect()
+}
+
 /// Pins what may not move: the node itself, and servers whose port is configured.
 fn pin_stations(settings: &Settings, stations: &Stations) -> Result<(), StartError> {
     let node_port = settings.host_port().unwrap_or(PortId::NONE);
-    let mut vlans: Vec<u16> = settings.pools.iter().map(|pool| pool.vlan.unwrap_or(0)).collect();
+    let of_servers = settings.pools.iter().map(|pool| pool.vlan);
+    let embedded = settings.embedded_pools.iter().map(|pool| pool.vlan);
+    let mut vlans: Vec<u16> = of_servers.chain(embedded).map(Option::unwrap_or_default).collect();
     vlans.push(0);
     vlans.sort_unstable();
     vlans.dedup();

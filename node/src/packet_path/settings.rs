@@ -6,6 +6,7 @@ use fabric::io::PortId;
 use fabric::packet::MacAddr;
 use fabric_dpdk::PortSpec;
 use ipnet::{IpNet, Ipv4Net};
+use memcached_bridge::packet::embedded::EmbeddedPool;
 use memcached_bridge::packet::pool::{CacheLimits, NodeAddress, Pool, Probing, Server};
 
 use super::StartError;
@@ -31,6 +32,8 @@ pub struct Host {
     pub interface: String,
     /// The node's address and its network, given to the interface.
     pub address: Ipv4Net,
+    /// The virtual addresses that the kernel answers to, too: those of pools that the node answers for.
+    pub virtual_addresses: Vec<Ipv4Addr>,
     /// The switch port behind it.
     pub port: PortSettings,
 }
@@ -46,8 +49,10 @@ pub struct Settings {
     pub ports: Vec<PortSettings>,
     /// The way to the host kernel, if there is one.
     pub host: Option<Host>,
-    /// The pools.
+    /// The pools of servers.
     pub pools: Vec<Pool>,
+    /// The pools that the node answers for itself.
+    pub embedded_pools: Vec<EmbeddedPool>,
 }
 
 impl Settings {
@@ -64,7 +69,8 @@ impl Settings {
             |port: &config::Port| Ok(PortSettings { name: port.name.clone(), device: port.device.parse()? });
         let ports = dataplane.ports.iter().map(port).collect::<Result<Vec<_>, StartError>>()?;
         let interface = dataplane.host_interface.as_ref().zip(address);
-        let host = interface.map(|(interface, address)| host(interface, address, mac)).transpose()?;
+        let vips = || config.embedded_pools.iter().map(|pool| pool.vip).collect();
+        let host = interface.map(|(interface, address)| host(interface, address, vips(), mac)).transpose()?;
         let kernel_answers_arp = host.is_some();
         let node = address.map(|address| NodeAddress { mac, ip: address.addr(), kernel_answers_arp });
         let workers = dataplane.cores.len() as u16;
@@ -72,7 +78,9 @@ impl Settings {
         let pools = config.pools_on_path().zip(upstream_ports);
         let pools =
             pools.filter_map(|((config, vip), first)| Some(pool(config, vip, node?, first))).collect();
-        Ok(Some(Self { dataplane: dataplane.clone(), mac, ports, host, pools }))
+        let embedded_pools = config.embedded_pools.iter();
+        let embedded_pools = embedded_pools.filter_map(|pool| Some(embedded_pool(pool, node?))).collect();
+        Ok(Some(Self { dataplane: dataplane.clone(), mac, ports, host, pools, embedded_pools }))
     }
 
     /// All ports, the host's last.
@@ -92,10 +100,35 @@ impl Settings {
 }
 
 /// The TAP interface as a port, with the node's MAC address at the kernel's end.
-fn host(interface: &str, address: Ipv4Net, mac: MacAddr) -> Result<Host, StartError> {
+fn host(
+    interface: &str,
+    address: Ipv4Net,
+    virtual_addresses: Vec<Ipv4Addr>,
+    mac: MacAddr,
+) -> Result<Host, StartError> {
     let device = format!("net_tap0,iface={interface},mac={mac}").parse()?;
     let port = PortSettings { name: interface.to_owned(), device };
-    Ok(Host { interface: interface.to_owned(), address, port })
+    Ok(Host { interface: interface.to_owned(), address, virtual_addresses, port })
+}
+
+fn on_path(clients: &[IpNet]) -> Vec<Ipv4Net> {
+    let on_path = |client: &IpNet| match client {
+        IpNet::V4(network) => Some(*network),
+        IpNet::V6(_) => None,
+    };
+    clients.iter().filter_map(on_path).collect()
+}
+
+fn embedded_pool(config: &config::EmbeddedPool, node: NodeAddress) -> EmbeddedPool {
+    EmbeddedPool {
+        name: config.name.clone(),
+        vip: config.vip,
+        service_port: config.port,
+        vlan: config.vlan,
+        clients: on_path(&config.clients),
+        amplification_limit: config.amplification_limit,
+        node,
+    }
 }
 
 fn pool(config: &config::Pool, vip: Ipv4Addr, node: NodeAddress, upstream_port: u16) -> Pool {
@@ -107,10 +140,6 @@ fn pool(config: &config::Pool, vip: Ipv4Addr, node: NodeAddress, upstream_port: 
             weight: server.weight,
         })
     };
-    let on_path = |client: &IpNet| match client {
-        IpNet::V4(network) => Some(*network),
-        IpNet::V6(_) => None,
-    };
     Pool {
         name: config.name.clone(),
         vip,
@@ -120,7 +149,7 @@ fn pool(config: &config::Pool, vip: Ipv4Addr, node: NodeAddress, upstream_port: 
         distribution: config.distribution,
         key_hash: config.hash,
         hash_tag: config.hash_tag,
-        clients: config.clients.iter().filter_map(on_path).collect(),
+        clients: on_path(&config.clients),
         tracks_tcp: config.tcp.is_some(),
         amplification_limit: config.amplification_limit,
         cache: config.cache.map(|capacity| CacheLimits {

@@ -7,6 +7,7 @@ use fabric::counters::Published;
 use fabric::function::WorkerId;
 use fabric::stations::Stations;
 use fabric_dpdk::{Clock, Ports};
+use memcached_bridge::packet::embedded::EmbeddedState;
 use memcached_bridge::packet::{PoolState, SHOWN_HOT_KEYS};
 
 use super::Activity;
@@ -39,6 +40,7 @@ pub struct View {
     pub(super) ports: Ports,
     pub(super) stations: Arc<Stations>,
     pub(super) pools: Vec<Arc<PoolState>>,
+    pub(super) embedded_pools: Vec<Arc<EmbeddedState>>,
     /// Core, counters and activity of each worker, by id.
     pub(super) workers: Vec<(usize, Arc<Published>, Arc<Activity>)>,
 }
@@ -49,6 +51,7 @@ impl Source for View {
         status.ports = self.describe_ports();
         status.stations = self.stations.snapshot(self.clock.now()).count() as u64;
         status.pools.extend(self.pools.iter().map(|pool| describe_pool(pool)));
+        status.pools.extend(self.embedded_pools.iter().map(|pool| describe_embedded_pool(pool)));
     }
 
     fn collect(&self, metrics: &mut Metrics) {
@@ -56,6 +59,9 @@ impl Source for View {
         self.collect_ports(metrics);
         for pool in &self.pools {
             collect_pool(pool, metrics);
+        }
+        for pool in &self.embedded_pools {
+            collect_embedded_pool(pool, metrics);
         }
         let stations = self.stations.snapshot(self.clock.now()).count() as f64;
         metrics.gauge("smartswitch_stations", "Stations that the switch knows.", &[], stations);
@@ -181,6 +187,29 @@ fn describe_pool(state: &PoolState) -> PoolStatus {
         counters,
         cache,
         hot_keys,
+    }
+}
+
+fn describe_embedded_pool(state: &EmbeddedState) -> PoolStatus {
+    let pool = state.pool();
+    let mut counters = BTreeMap::new();
+    for worker in 0..state.workers() {
+        for (name, _, value) in state.of_worker(WorkerId(worker)).read() {
+            *counters.entry(name.to_owned()).or_default() += value;
+        }
+    }
+    let vip = format!("{}:{}", pool.vip, pool.service_port);
+    PoolStatus { name: pool.name.clone(), vip, counters, ..PoolStatus::default() }
+}
+
+fn collect_embedded_pool(state: &EmbeddedState, metrics: &mut Metrics) {
+    for worker in 0..state.workers() {
+        let published = state.of_worker(WorkerId(worker));
+        let worker = worker.to_string();
+        let labels = [("pool", state.pool().name.as_str()), ("worker", worker.as_str())];
+        for (name, help, value) in published.read() {
+            metrics.counter(&format!("smartswitch_pool_{name}_total"), help, &labels, value);
+        }
     }
 }
 
