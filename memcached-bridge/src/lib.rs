@@ -11,7 +11,7 @@
 //! | [`coherence`] | across workers: which cached values may still be answered |
 //! | [`members`] | which servers of a pool are alive, and the ring over them |
 //! | [`proxy`] | clients' TCP connections to pools of servers: route, merge, answer, eject |
-//! | [`packet`] | the network function of a pool: redirect, answer, gather, fill, probe |
+//! | [`packet`] | the network function of a pool: redirect, answer, gather, fill, probe; or answer from the embedded store |
 //! | [`store`] | the embedded store |
 //! | [`session`] | one client's side of the embedded store: bytes in, bytes out |
 
