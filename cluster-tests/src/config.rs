@@ -13,14 +13,26 @@ pub struct NodeConfig {
     pub admin: Admin,
     /// `[dataplane]`
     pub dataplane: Dataplane,
+    /// `[embedded]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedded: Option<Embedded>,
     /// `[[pool]]`
     pub pool: Vec<Pool>,
+    /// If there, the one `[[pool]]`, in place of those of servers.
+    #[serde(skip)]
+    pub embedded_pool: Option<EmbeddedPool>,
 }
 
 impl NodeConfig {
     /// The file's text.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("plain tables, strings and numbers always have a TOML form")
+        const PLAIN: &str = "plain tables, strings and numbers always have a TOML form";
+        let Some(pool) = &self.embedded_pool else { return toml::to_string(self).expect(PLAIN) };
+        let rest = Self { pool: Vec::new(), ..self.clone() };
+        let mut file = toml::Table::try_from(rest).expect(PLAIN);
+        let pool = toml::Value::try_from(pool).expect(PLAIN);
+        file.insert("pool".to_owned(), toml::Value::Array(vec![pool]));
+        toml::to_string(&file).expect(PLAIN)
     }
 }
 
@@ -69,6 +81,28 @@ pub struct Port {
     pub name: String,
     /// The DPDK device.
     pub device: String,
+}
+
+/// memcached over the node's own sockets.
+#[derive(Clone, Debug, Serialize)]
+pub struct Embedded {
+    /// Address and port.
+    pub listen: String,
+    /// Networks that may use it.
+    pub clients: Vec<String>,
+}
+
+/// A pool that the node answers for itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct EmbeddedPool {
+    /// Its name.
+    pub name: String,
+    /// `embedded`.
+    pub store: &'static str,
+    /// The address that clients use.
+    pub vip: String,
+    /// Networks that may use the pool.
+    pub clients: Vec<String>,
 }
 
 /// A memcached pool.

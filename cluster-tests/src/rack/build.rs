@@ -221,6 +221,8 @@ impl RackBuilder {
                 host_interface: None,
                 port: ports.iter().enumerate().map(port).collect(),
             },
+            embedded: None,
+            embedded_pool: None,
             pool: vec![Pool {
                 name: "web".to_owned(),
                 vip: VIP.to_string(),
