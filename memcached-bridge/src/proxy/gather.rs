@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use slotmap::SlotMap;
 
+use super::Outcome;
 use super::backend::BackendId;
 use super::client::{Client, ClientId, Commons, Flow, Transmit};
 use super::in_flight::Place;
@@ -199,6 +200,11 @@ impl Gathers {
             return Flow::Go;
         }
         let Some(gather) = self.table.remove(id) else { return Flow::Gone };
+        if let Merge::Acks(acks) = &gather.merge
+            && !acks.is_enough()
+        {
+            commons.tracer.failed(gather.client, gather.place, Outcome::Unavailable);
+        }
         let failure = gather.failure.map(|(_, said)| said);
         let last: Cow<'static, [u8]> = match (failure, gather.merge) {
             (said, Merge::Done { reply, quiet }) => {
@@ -231,6 +237,11 @@ impl Gathers {
 pub(super) struct HalfItem;
 
 impl Gather {
+    /// It is a write's to copies: not each of them has to answer.
+    pub(super) fn needs_acks(&self) -> bool {
+        matches!(self.merge, Merge::Acks(_))
+    }
+
     fn item(
         &mut self,
         part: u16,

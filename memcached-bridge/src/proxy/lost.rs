@@ -147,6 +147,7 @@ impl Proxy {
         sink: &mut dyn Transmit,
     ) -> bool {
         let Some(line) = from.outgoing.range(begins, entry.end) else { return false };
+        self.trace_loss(from.server, entry);
         self.pools[usize::from(from.server.pool)].view.requests.count(entry.verb, Outcome::Unavailable);
         self.split_line(entry, line, from.server.pool, failure, sink)
     }
@@ -221,9 +222,11 @@ impl Proxy {
                 self.reply(client, place, &reply, sink);
             }
             Owner::Part(part) => {
-                let gather = self.gathers.get(part.gather).map(|gather| (gather.client, gather.place));
-                let Some((client, place)) = gather else { return };
-                self.commons.tracer.failed(client, place, Outcome::Unavailable);
+                let Some(gather) = self.gathers.get(part.gather) else { return };
+                let (client, place) = (gather.client, gather.place);
+                if !gather.needs_acks() {
+                    self.commons.tracer.failed(client, place, Outcome::Unavailable);
+                }
                 let to = self.clients.get_mut(client);
                 match self.gathers.failed(part, reply.clone(), to, &mut self.commons, sink) {
                     Ok(()) => {}

@@ -62,16 +62,21 @@ impl Acknowledged {
         }
     }
 
+    /// Whether as many as needed have acknowledged it.
+    pub(in crate::proxy) fn is_enough(&self) -> bool {
+        self.acks >= self.needed
+    }
+
     /// Whether nothing that is still to come makes a difference.
     pub(in crate::proxy) fn is_settled(&self, waiting: usize) -> bool {
-        self.acks >= self.needed || self.acks + waiting < self.needed
+        self.is_enough() || self.acks + waiting < self.needed
     }
 
     /// What the client is told; `failure` is why a copy did not answer.
     pub(in crate::proxy) fn reply(mut self, failure: Option<Vec<u8>>) -> Vec<u8> {
         let nearest = self.done.iter().position(|done| *done);
         let refused = || self.replies.iter().position(|reply| !reply.is_empty() && !is_ack(reply));
-        let said = if self.acks >= self.needed {
+        let said = if self.is_enough() {
             self.decided.take().or_else(|| nearest.map(|part| std::mem::take(&mut self.replies[part])))
         } else {
             failure.or_else(|| refused().map(|part| self.replies[part].clone()))

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::rig::{Rig, pool};
 use crate::protocol::Verb;
+use crate::proxy::route::{Acks, Destination};
 use crate::proxy::trace::{MAX_TRACES, Trace};
 use crate::proxy::{Outcome, Proxy};
 
@@ -197,4 +198,44 @@ fn a_request_that_was_begun_is_traced_where_its_client_goes_on() {
     let client = rig.proxy.take_over(0, handover, rig.now, &mut rig.taken);
     assert_eq!(rig.ask(client, "lo\r\n"), "STORED\r\n");
     assert_eq!(one(&mut rig).outcome, Some(Outcome::Done));
+}
+
+/// What the servers of a route's pools said, by pool.
+fn pool_shares(trace: &Trace) -> Vec<(u16, Outcome)> {
+    let mut shares: Vec<_> = trace.shares.iter().map(|share| (share.server.pool, share.outcome)).collect();
+    shares.sort_by_key(|(pool, _)| *pool);
+    shares
+}
+
+#[test]
+fn a_server_that_another_one_stood_in_for_spoils_no_trace() {
+    use super::routes::{named, route};
+    let pools = || vec![named("a", 1, false), named("b", 1, false)];
+    let failover = Destination { failover: vec![1], ..Destination::of(0) };
+    let mut rig = Rig::routed(pools(), route(failover, vec![]));
+    rig.proxy.trace(1, 7);
+    let client = rig.open();
+    rig.refusing = vec![0];
+    for request in ["set k 0 0 1\r\n1\r\n", "get k\r\n", "get k k2\r\n"] {
+        rig.pass(Duration::from_millis(400));
+        rig.ask(client, request);
+        let trace = one(&mut rig);
+        assert_eq!(trace.outcome, Some(Outcome::Done), "{request}: {trace:?}");
+        assert!(pool_shares(&trace).contains(&(1, Outcome::Done)), "{request}: {trace:?}");
+    }
+    rig.refusing = vec![0, 1];
+    rig.reset(1);
+    rig.ask(client, "get k\r\n");
+    assert_eq!(one(&mut rig).outcome, Some(Outcome::Unavailable));
+
+    for (acks, outcome) in [(Acks::One, Outcome::Done), (Acks::All, Outcome::Unavailable)] {
+        let copies = Destination { replicas: vec![1], acks, ..Destination::of(0) };
+        let mut rig = Rig::routed(pools(), route(copies, vec![]));
+        rig.proxy.trace(1, 7);
+        let client = rig.open();
+        rig.silent = vec![1];
+        rig.ask(client, "set k 0 0 1\r\n1\r\n");
+        rig.pass(Duration::from_millis(1500));
+        assert_eq!(one(&mut rig).outcome, Some(outcome), "{acks:?}");
+    }
 }

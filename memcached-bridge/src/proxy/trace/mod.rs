@@ -95,6 +95,8 @@ struct Open {
     failure: Option<Outcome>,
     /// The reply is complete.
     done: bool,
+    /// Servers that failed and for which others stood in.
+    stood_in_for: Vec<ServerId>,
     trace: Trace,
 }
 
@@ -176,7 +178,10 @@ impl Open {
     fn outcome(&self) -> Outcome {
         const WORST_FIRST: [Outcome; 4] =
             [Outcome::Unavailable, Outcome::ServerError, Outcome::ClientError, Outcome::Done];
-        let said = |outcome| self.trace.shares.iter().any(|share| share.outcome == outcome);
+        let counts = |share: &&Share| {
+            share.outcome != Outcome::Unavailable || !self.stood_in_for.contains(&share.server)
+        };
+        let said = |outcome| self.trace.shares.iter().filter(counts).any(|share| share.outcome == outcome);
         match self.failure.or_else(|| WORST_FIRST.into_iter().find(|outcome| said(*outcome))) {
             Some(outcome) => outcome,
             None if self.trace.hits > 0 && self.trace.shares.is_empty() => Outcome::Cached,

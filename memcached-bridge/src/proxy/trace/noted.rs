@@ -56,7 +56,7 @@ impl Proxy {
             servers: 0,
             shares: Vec::new(),
         };
-        tracer.open.push(Open { place, failure: None, done: false, trace });
+        tracer.open.push(Open { place, failure: None, done: false, stood_in_for: Vec::new(), trace });
     }
 
     /// The trace of the request that `owner` waits for.
@@ -97,12 +97,18 @@ impl Proxy {
     /// `server` will not answer `entry`.
     pub(in crate::proxy) fn trace_loss(&mut self, server: ServerId, entry: &InFlight) {
         let now = self.now;
+        // Whether nobody stands in is told when that is known.
+        let others_may = match entry.owner {
+            Owner::Attempt(_) => true,
+            Owner::Part(part) => self.gathers.get(part.gather).is_some_and(|gather| gather.needs_acks()),
+            _ => entry.splits,
+        };
         if let Some(open) = self.traced(entry.owner) {
             open.answered_by(server, entry, Outcome::Unavailable);
             open.done_by(server, now);
-            // An attempt may be answered elsewhere.
-            if !matches!(entry.owner, Owner::Attempt(_)) {
-                open.failure.get_or_insert(Outcome::Unavailable);
+            match others_may {
+                true => open.stood_in_for.push(server),
+                false => _ = open.failure.get_or_insert(Outcome::Unavailable),
             }
         }
     }
