@@ -42,6 +42,8 @@ counters! {
     syncs,
     /// Times that the store was opened anew since it could not be written.
     lives_failed,
+    /// Replicas that no leader filled.
+    replicas_forgotten,
     /// Snapshots that were taken.
     snapshots_taken,
     /// Snapshots that were sent.

@@ -20,6 +20,7 @@ use crate::snapshots::{Job, Snapshots};
 use crate::store::{Store, StoreError};
 
 mod describe;
+mod empty;
 mod event;
 mod peers;
 mod queries;
@@ -32,6 +33,7 @@ pub(crate) use event::{Done, Event};
 pub(crate) use peers::decode;
 pub(crate) use queue::{Events, Limit, Queue, queue};
 
+use empty::Empty;
 use peers::Outbox;
 use requests::Requests;
 use watches::Watches;
@@ -70,6 +72,7 @@ pub(crate) struct Driver {
     watches: Watches,
     writer: Writer,
     snapshots: Snapshots,
+    empty: Empty,
     /// Who led each shard when it was last looked at.
     leaders: BTreeMap<ShardId, NodeId>,
     next_tick: Instant,
@@ -110,6 +113,7 @@ impl Driver {
             watches: Watches::new(settings.max_watches),
             writer,
             snapshots,
+            empty: Empty::default(),
             leaders: BTreeMap::new(),
             next_tick: Instant::now(),
         };
@@ -184,9 +188,8 @@ impl Driver {
             return;
         }
         if !self.replicas.contains_key(&shard) {
-            // One that was split off while this node was away, or that it is added to: it begins empty.
             let full = self.replicas.len() >= MAX_SHARDS;
-            if full || self.start(shard, Log::default(), None).is_err() {
+            if full || !self.start_empty(shard) {
                 return count(&self.shared.counters.messages_refused);
             }
         }
@@ -218,7 +221,7 @@ impl Driver {
                 add(&counters.bytes_written, written.bytes);
                 add(&counters.syncs, written.synced.into());
                 batch.into_iter().for_each(|(shard, unsynced)| self.persisted(shard, unsynced));
-                for (from, id) in forgotten {
+                for (from, id) in forgotten.into_iter().flatten() {
                     self.respond(from, id, response::Body::Done(wire::Done {}));
                 }
             }
@@ -282,6 +285,7 @@ impl Driver {
         }
         self.dirty.extend(self.replicas.keys());
         self.note_leaders();
+        self.forget_empty(now);
         self.report_progress(now);
     }
 
@@ -372,7 +376,10 @@ impl Driver {
     /// A replica cannot go on; the others do.
     fn fail(&mut self, shard: ShardId, error: &dyn std::error::Error) {
         tracing::error!(%error, %shard, "a replica of the directory stops");
-        self.failed.insert(shard, error.to_string());
+        // Of shards that never were there may be any number; what is forgotten here is found anew.
+        if self.failed.len() < MAX_SHARDS {
+            self.failed.insert(shard, error.to_string());
+        }
         self.give_up(shard);
     }
 

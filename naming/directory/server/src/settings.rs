@@ -21,6 +21,8 @@ pub struct Settings {
     pub group: Config,
     /// Bytes of changes that a state remembers for watchers.
     pub history_bytes: usize,
+    /// After which a replica goes that has nothing, and that no leader fills.
+    pub forget_empty_after: Duration,
     /// Bytes per second that snapshots are sent with, to all nodes together.
     pub snapshot_bytes_per_second: u64,
     /// Messages and requests that wait for the driver; more are dropped, or refused.
@@ -64,6 +66,7 @@ impl Settings {
             tick: Duration::from_millis(10),
             group,
             history_bytes: 16 << 20,
+            forget_empty_after: Duration::from_secs(60),
             snapshot_bytes_per_second: 64 << 20,
             max_events: 1 << 14,
             max_event_bytes: 128 << 20,

@@ -218,6 +218,21 @@ async fn a_drained_node_leads_nothing() {
     assert_ne!(cluster.leader().await, leader);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lost_its_disk_says_so_and_has_no_say() {
+    let mut cluster = Cluster::found(&[1, 2, 3]);
+    let client = cluster.client(100);
+    client.put_record(RecordKind::Route, name("/p").as_name(), "x", None).await.unwrap();
+    cluster.agree(ShardId::FIRST).await;
+    let lost = cluster.leader().await % 3 + 1;
+    cluster.kill(lost);
+    cluster.lose_disk(lost);
+    cluster.start(lost);
+    let failure = || cluster.shard(lost, ShardId::FIRST).map(|shard| shard.failure).unwrap_or_default();
+    until("it says so", || failure().contains("add it anew")).await;
+    client.put_record(RecordKind::Route, name("/p").as_name(), "y", None).await.unwrap();
+}
+
 #[test]
 fn a_store_of_another_node_is_refused() {
     let dir = TempDir::new().unwrap();

@@ -4,7 +4,9 @@
 
 mod support;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use naming::{NameRef, NodeId};
 use naming_directory::Bytes;
@@ -77,16 +79,16 @@ async fn messages_with_any_bytes_changed_are_survived() {
     network.attach(node(3), servers[2].clone());
     client.list(NameRef::default(), Freshness::Linearizable).await.unwrap();
     support::until("a snapshot arrived", || {
-        servers[2].server.counters().snapshots_received.load(std::sync::atomic::Ordering::Relaxed) > 0
+        servers[2].server.counters().snapshots_received.load(Ordering::Relaxed) > 0
     })
     .await;
     let mut random = Random(seed);
     // To a server that has no part in it: what changed could be a message that makes sense.
     let aside = TempDir::new().unwrap();
     let begin = Begin::Found([1, 2, 3].map(node).to_vec());
-    let lone =
-        Server::start(Settings::new(node(3), aside.path(), begin), Network::default().transport(node(3)))
-            .unwrap();
+    let mut settings = Settings::new(node(3), aside.path(), begin);
+    settings.forget_empty_after = Duration::from_millis(200);
+    let lone = Server::start(settings, Network::default().transport(node(3))).unwrap();
     let messages = std::mem::take(&mut *servers[2].messages.lock().unwrap());
     for kind in [Channel::Raft, Channel::Snapshot, Channel::Request] {
         let of_kind: Vec<_> = messages.iter().filter(|(_, channel, _)| *channel == kind).collect();
@@ -106,7 +108,9 @@ async fn messages_with_any_bytes_changed_are_survived() {
             lone.receive(*from, *channel, bytes.into());
         }
     }
-    assert!(!lone.look().is_empty(), "it goes on");
+    support::until("the server goes on", || !lone.look().is_empty()).await;
+    let forgotten = || lone.counters().replicas_forgotten.load(Ordering::Relaxed);
+    support::until("shards that never were are forgotten", || forgotten() > 0).await;
     lone.stop();
     client.put_record(RecordKind::Route, name("/p").as_name(), "x", None).await.unwrap();
 }

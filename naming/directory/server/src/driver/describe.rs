@@ -7,10 +7,13 @@ use naming_directory_client::ShardId;
 use naming_directory_client::wire;
 
 use super::Driver;
+use super::empty::is_empty;
 
 impl Driver {
     pub(super) fn describe(&self) -> Vec<wire::Shard> {
-        let running = self.replicas.iter().map(|(shard, replica)| describe(*shard, replica));
+        // Nothing can be said of one that has nothing yet.
+        let filled = self.replicas.iter().filter(|(_, replica)| !is_empty(replica));
+        let running = filled.map(|(shard, replica)| describe(*shard, replica));
         let failed = self.failed.iter().map(|(shard, failure)| wire::Shard {
             shard: shard.0,
             failure: failure.clone(),

@@ -38,29 +38,16 @@ pub(crate) enum Done {
     Written {
         result: Result<Written, StoreError>,
         batch: Vec<(ShardId, Unsynced)>,
-        forgotten: Vec<Asker>,
+        forgotten: Vec<Option<Asker>>,
     },
     /// A snapshot that a group asked for.
-    Taken {
-        shard: ShardId,
-        position: Position,
-    },
+    Taken { shard: ShardId, position: Position },
     /// A snapshot was not taken, or a shard not created.
     Failed(StoreError),
     /// A shard that was split off is durable.
-    Created {
-        shard: ShardId,
-    },
+    Created { shard: ShardId },
     /// A snapshot reached a peer, or did not.
-    Sent {
-        shard: ShardId,
-        to: NodeId,
-        delivered: bool,
-    },
+    Sent { shard: ShardId, to: NodeId, delivered: bool },
     /// A snapshot came from a peer, and is durable.
-    Received {
-        shard: ShardId,
-        announcement: Box<Incoming>,
-        state: Box<Catalog>,
-    },
+    Received { shard: ShardId, announcement: Box<Incoming>, state: Box<Catalog> },
 }

@@ -130,7 +130,7 @@ impl Driver {
         }
         self.give_up(shard);
         self.failed.remove(&shard);
-        self.writer.forget(shard, (from, id));
+        self.writer.forget(shard, Some((from, id)));
     }
 
     pub(super) fn reply(&mut self, request: u64, reply: proto::Reply) {

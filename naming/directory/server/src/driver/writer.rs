@@ -18,8 +18,8 @@ pub(crate) type Asker = (NodeId, u64);
 /// What is to be written together.
 struct Batch {
     records: Vec<(ShardId, Unsynced)>,
-    /// Shards of which nothing is to be left, and who asked for that.
-    forget: Vec<(ShardId, Asker)>,
+    /// Shards of which nothing is to be left, and who asked for that, if somebody did.
+    forget: Vec<(ShardId, Option<Asker>)>,
 }
 
 /// Records of all groups that wait for the disk.
@@ -47,7 +47,7 @@ impl Writer {
     }
 
     /// Removes all of a shard from the disk, after what was written of it before.
-    pub(crate) fn forget(&mut self, shard: ShardId, asker: Asker) {
+    pub(crate) fn forget(&mut self, shard: ShardId, asker: Option<Asker>) {
         self.waiting.records.retain(|(other, _)| *other != shard);
         self.waiting.forget.push((shard, asker));
     }

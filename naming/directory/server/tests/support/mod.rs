@@ -69,6 +69,11 @@ impl Cluster {
         self.disks.entry(node(number)).or_insert_with(|| TempDir::new().unwrap()).path().join("directory")
     }
 
+    /// A node starts with an empty disk next time.
+    pub fn lose_disk(&mut self, number: u64) {
+        self.disks.remove(&node(number));
+    }
+
     /// Ends a node as it is. Its disk stays.
     pub fn kill(&mut self, number: u64) {
         self.network.detach(node(number));
