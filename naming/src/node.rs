@@ -15,6 +15,9 @@ pub struct NodeId(NonZeroU64);
 pub struct NoNodeId(String);
 
 impl NodeId {
+    /// Who is alone.
+    pub const FIRST: NodeId = NodeId(NonZeroU64::MIN);
+
     /// The node with this number; `None` for 0, which is nobody's.
     pub fn new(number: u64) -> Option<Self> {
         NonZeroU64::new(number).map(Self)
@@ -59,6 +62,13 @@ pub const MAX_RACK_LEN: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no rack: 1 to {MAX_RACK_LEN} letters, digits, `-`, `_`, `.` or `/`")]
 pub struct NoRack(String);
+
+impl Default for Rack {
+    /// `default`: of nodes of which nobody said more.
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
 
 impl Rack {
     /// Its name.

@@ -70,6 +70,24 @@ pub(crate) fn write(shards: Vec<(ShardId, SnapshotWriter)>, out: &mut dyn Write)
     Ok(bytes)
 }
 
+/// How many shards a backup has, if it is whole and undamaged, as far as that shows without its states being made.
+///
+/// # Errors
+/// If it is not.
+pub fn check(backup: &mut dyn Read) -> Result<u32, BackupError> {
+    let mut frames = Frames { backup, at: 0 };
+    frames.header()?;
+    let mut count = 0;
+    loop {
+        match frames.next()? {
+            (END, payload) if number(&payload) == Some(count) && count > 0 => return Ok(count),
+            (END, _) => return Err(frames.damaged("shards are missing")),
+            (SHARD, _) => count += 1,
+            _ => {}
+        }
+    }
+}
+
 /// Makes a new store of a backup, in which `node` is the only member of all shards; how many. Others are added to it, with
 /// stores that are new.
 ///
@@ -81,12 +99,7 @@ pub fn restore(path: &Path, node: NodeId, backup: &mut dyn Read) -> Result<u32, 
         return Err(BackupError::Used(path.to_owned()));
     }
     let mut frames = Frames { backup, at: 0 };
-    let (kind, payload) = frames.next()?;
-    let format = number(&payload).filter(|_| kind == HEADER);
-    match format.ok_or_else(|| frames.damaged("it is no backup of a directory"))? {
-        FORMAT => {}
-        newer => return Err(BackupError::NewerFormat(newer)),
-    }
+    frames.header()?;
     let mut count = 0;
     let mut shard: Option<(ShardId, Restore)> = None;
     loop {
@@ -130,6 +143,15 @@ struct Frames<'a> {
 }
 
 impl Frames<'_> {
+    fn header(&mut self) -> Result<(), BackupError> {
+        let (kind, payload) = self.next()?;
+        let format = number(&payload).filter(|_| kind == HEADER);
+        match format.ok_or_else(|| self.damaged("it is no backup of a directory"))? {
+            FORMAT => Ok(()),
+            newer => Err(BackupError::NewerFormat(newer)),
+        }
+    }
+
     fn next(&mut self) -> Result<(u8, Vec<u8>), BackupError> {
         let mut framed = vec![0; HEADER_LEN];
         self.backup.read_exact(&mut framed).map_err(|error| self.ends(error))?;

@@ -133,8 +133,9 @@ fn register_node(wire: &proto::RegisterNode) -> Result<RegisterNode, Reason> {
         .iter()
         .map(|text| text.parse().map_err(|_| refusal::malformed("an address is not `address:port`")))
         .collect::<Result<_, _>>()?;
-    if addresses.is_empty() || addresses.len() > MAX_ADDRESSES {
-        return Err(refusal::malformed(format!("a node has 1 to {MAX_ADDRESSES} addresses")));
+    // None: a node that is alone.
+    if addresses.len() > MAX_ADDRESSES {
+        return Err(refusal::malformed(format!("a node has up to {MAX_ADDRESSES} addresses")));
     }
     Ok(RegisterNode {
         node: node(wire.node)?,

@@ -151,7 +151,11 @@ fn items_are_checked_one_by_one() {
     let cases = [
         (2, elsewhere.to_vec(), node.encode_to_vec()),
         (2, here.to_vec(), state::Node { rack: String::new(), ..node.clone() }.encode_to_vec()),
-        (2, here.to_vec(), state::Node { addresses: Vec::new(), ..node.clone() }.encode_to_vec()),
+        (
+            2,
+            here.to_vec(),
+            state::Node { addresses: vec!["1.1.1.1:1".to_owned(); 9], ..node.clone() }.encode_to_vec(),
+        ),
         (3, b"\x01".to_vec(), Vec::new()),
         (9, 5_u64.to_be_bytes().to_vec(), Vec::new()),
         (10, bytes("/x").to_vec(), vec![0; 31]),
