@@ -62,7 +62,8 @@ fn clients_over_udp_and_tcp_see_one_store() {
             large_values(driver, &mut udp, &mut tcp);
         });
         let metrics = || rack.admin().metrics().unwrap();
-        let counted = |metrics: Metrics| metrics.sum("answered") > 10.0 && metrics.sum("reply_datagrams") > 50.0;
+        let counted =
+            |metrics: Metrics| metrics.sum("answered") > 10.0 && metrics.sum("reply_datagrams") > 50.0;
         wait::until_true("the counters", IN_TIME, || counted(metrics())).unwrap();
         let metrics = metrics();
         assert_eq!(metrics.sum("drop_forged_reply") + metrics.sum("drop_no_buffer"), 0.0);

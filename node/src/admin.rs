@@ -6,6 +6,7 @@
 //! | `/healthz` | `ok`, or 503 while the node drains |
 //! | `/metrics` | Prometheus text |
 //! | `/api/status` | [`Status`](crate::status::Status) as JSON |
+//! | `/api/directory` and what is below it | see [`directory::http`](crate::directory::http) |
 //! | `POST /api/reload`, `POST /api/reload?dry_run=true` | [`Report`](crate::reload::Report) as JSON; asked with the header [`ASKED_BY`], which no page of another site can send |
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config;
+use crate::directory::http::{self, Access};
 use crate::reload::Reloader;
 use crate::status::Registry;
 
@@ -38,6 +40,16 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// What a request that changes something has among its headers.
 pub const ASKED_BY: &str = "x-smartswitch";
 
+/// What the server shows and steers.
+pub struct Parts {
+    /// What counts.
+    pub registry: Arc<Registry>,
+    /// What reads the configuration again.
+    pub reloader: Arc<Reloader>,
+    /// The node's part in the directory.
+    pub directory: Access,
+}
+
 #[derive(Clone)]
 struct Admin {
     registry: Arc<Registry>,
@@ -52,20 +64,20 @@ struct Admin {
 /// If the listener breaks.
 pub async fn run(
     listener: TcpListener,
-    registry: Arc<Registry>,
-    reloader: Arc<Reloader>,
+    parts: Parts,
     allow: Vec<IpNet>,
     draining: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let mut drained = draining.clone();
+    let Parts { registry, reloader, directory } = parts;
     let admin = Admin { registry, reloader, allow: allow.into(), draining };
-    let service = router(admin).into_make_service_with_connect_info::<SocketAddr>();
+    let service = router(admin, directory).into_make_service_with_connect_info::<SocketAddr>();
     let until = async move { _ = drained.wait_for(|draining| *draining).await };
     serve(listener, service).with_graceful_shutdown(until).await
 }
 
-fn router(admin: Admin) -> Router {
-    Router::new()
+fn router(admin: Admin, directory: Access) -> Router {
+    let own = Router::new()
         .route("/", get(page))
         .route("/page.css", get(|| asset("text/css", STYLE)))
         .route("/page.js", get(|| asset("text/javascript", SCRIPT)))
@@ -74,8 +86,8 @@ fn router(admin: Admin) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/status", get(status))
         .route("/api/reload", post(reload))
-        .layer(middleware::from_fn_with_state(admin.clone(), check_client))
-        .with_state(admin)
+        .with_state(admin.clone());
+    own.merge(http::router(directory)).layer(middleware::from_fn_with_state(admin, check_client))
 }
 
 async fn check_client(

@@ -12,6 +12,7 @@ use memcached_bridge::store::MIN_MEMORY_BYTES;
 
 use crate::config::size::NotASize;
 use crate::config::{self, ByteSize, Severity};
+use crate::directory::cli::DirectoryOptions;
 use crate::import::ImportOptions;
 use crate::pki::PkiOptions;
 use crate::reload::ask::ReloadOptions;
@@ -24,6 +25,7 @@ Examples:
   smartswitch check --config node.toml     every problem of a configuration, with its line and a remedy
   smartswitch run --config node.toml       a rack's switch on DPDK ports
   smartswitch top                          live rates in the terminal
+  smartswitch directory status             the name directory: its shards, their leaders and members
   curl http://127.0.0.1:9311/metrics       for Prometheus; / is a page for people
 
 `smartswitch help run` explains a command and its options.";
@@ -100,6 +102,8 @@ pub enum Command {
     Reload(ReloadOptions),
     /// Turn twemproxy's configuration into one of a node.
     Import(ImportOptions),
+    /// Ask the name directory, and add or remove its members.
+    Directory(DirectoryOptions),
     /// Make a small certificate authority, and certificates by which nodes know one another.
     Pki(PkiOptions),
 }
@@ -120,6 +124,10 @@ pub struct RunOptions {
     /// Bytes for the items of memcached, such as 64MiB. Overrides `memory` in `[embedded]`.
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<ByteSize>,
+    /// Where the node keeps what outlives it. Overrides `data` in [node]. Without either: STATE_DIRECTORY, which systemd
+    /// sets, or smartswitch in XDG_DATA_HOME, /var/lib (as root) or ~/.local/share.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data: Option<PathBuf>,
 }
 
 /// Options of `check`.

@@ -13,6 +13,7 @@
 //! | [`tls`] | TLS to clients and servers |
 //! | [`passwords`] | who may authenticate |
 //! | [`limits`] | what one client may have |
+//! | [`directory`] | the node's part in the name directory |
 //! | [`dataplane`] | the packet path: the way from the configuration to it |
 //! | [`clock`] | the time that its parts share |
 //! | [`status`] | what a node says of itself |
@@ -28,6 +29,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dataplane;
+pub mod directory;
 pub mod embedded;
 pub mod import;
 pub mod limits;

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Command::Top(options) => node::top::top(&options),
         Command::Reload(options) => node::reload::ask::reload(&options),
         Command::Import(options) => node::import::import(&options),
+        Command::Directory(options) => node::directory::cli::directory(&options),
         Command::Pki(options) => node::pki::pki(&options),
     };
     match outcome {

@@ -18,10 +18,12 @@ use tokio::task::JoinSet;
 use crate::cli::RunOptions;
 use crate::clock::Clock;
 use crate::config::{self, Config, Embedded};
+use crate::directory::http::Access;
+use crate::directory::{Directory, OpenError};
 use crate::embedded::{self, ListenError, Opened};
 use crate::proxy::{Proxies, Shared, Spans};
 use crate::reload::Reloader;
-use crate::status::Registry;
+use crate::status::{Registry, Source};
 use crate::telemetry::{Sampling, Telemetry};
 use crate::{admin, dataplane};
 
@@ -60,6 +62,7 @@ fn configure(options: &RunOptions) -> Result<(Config, String), Box<dyn Error>> {
         embedded.memory = options.memory.unwrap_or(embedded.memory);
         embedded.max_item.0 = embedded.max_item.0.min(embedded.memory.0 / 2);
     }
+    config.node.data = options.data.clone().map(std::path::absolute).transpose()?.or(config.node.data);
     config.admin.listen = options.admin.unwrap_or(config.admin.listen);
     Ok((config, text))
 }
@@ -101,6 +104,7 @@ async fn serve(
     let clock = shared.clock;
     let proxies = Proxies::start(&config, shared, spans.as_ref(), &draining)?.map(Arc::new);
     let reloader = Arc::new(Reloader::new(file, config.clone(), proxies.clone()));
+    let directory = directory(&config).await?;
     let embedded = match config.embedded.zip(server) {
         Some((embedded, server)) => Some(Opened::open(embedded, server, clock, sampling).await?),
         None => None,
@@ -121,11 +125,20 @@ async fn serve(
         registry.register(proxies.source());
         tasks.spawn_blocking(move || proxies.join());
     }
+    if let Access::Open(directory) = &directory {
+        match directory.listen() {
+            Some(listen) => write!(ready, "directory {listen} (node {}), ", directory.node())?,
+            None => write!(ready, "directory (node {}), ", directory.node())?,
+        }
+        registry.register(Arc::clone(directory) as Arc<dyn Source>);
+        tasks.spawn(Arc::clone(directory).serve(draining.clone(), GRACE));
+    }
     if let Some(dataplane) = dataplane {
         write!(ready, "dataplane {} ports, ", dataplane.ports)?;
     }
     write!(ready, "admin http://{admin_address}/")?;
-    let admin = admin::run(admin_listener, registry, Arc::clone(&reloader), config.admin.allow, draining);
+    let parts = admin::Parts { registry, reloader: Arc::clone(&reloader), directory };
+    let admin = admin::run(admin_listener, parts, config.admin.allow, draining);
     let admin = tokio::spawn(admin);
     announce(&ready)?;
 
@@ -145,6 +158,22 @@ async fn serve(
     _ = tokio::time::timeout(Duration::from_millis(500), admin).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The node's part in the directory. One that nobody asked for is done without, if its data cannot be used.
+async fn directory(config: &Config) -> Result<Access, OpenError> {
+    let optional = config.directory.as_ref().is_some_and(|directory| directory.optional);
+    match Directory::open(config).await {
+        Ok(Some(directory)) => Ok(Access::Open(directory)),
+        Ok(None) => Ok(Access::Absent(
+            "this node has no part in a directory: add [directory] to its configuration".into(),
+        )),
+        Err(error) if optional => {
+            tracing::warn!(%error, "the node goes on without a directory");
+            Ok(Access::Absent(format!("this node has no part in a directory: {error}").into()))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// What SIGHUP asks for. The log says what came of it.

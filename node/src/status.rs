@@ -101,6 +101,9 @@ pub struct Status {
     /// memcached over kernel sockets, if it is served.
     #[serde(default)]
     pub embedded: Option<EmbeddedStatus>,
+    /// Its part in the name directory, if it has one.
+    #[serde(default)]
+    pub directory: Option<DirectoryStatus>,
 }
 
 /// The node itself.
@@ -271,6 +274,42 @@ pub struct EmbeddedStatus {
     pub connections: u64,
     /// Commands by name, such as `cmd_get`.
     pub commands: BTreeMap<String, u64>,
+}
+
+/// The node's part in the name directory.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DirectoryStatus {
+    /// The node's id.
+    pub node: String,
+    /// Where other nodes reach it; nowhere, if it is alone.
+    pub listen: Option<String>,
+    /// Its replicas of shards.
+    pub replicas: Vec<ReplicaStatus>,
+    /// Its counters by name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A node's replica of a shard.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReplicaStatus {
+    /// The shard's id.
+    pub shard: String,
+    /// Its first name.
+    pub from: String,
+    /// The first name behind it, if there is one.
+    pub until: Option<String>,
+    /// Whether this node leads it.
+    pub leads: bool,
+    /// Who leads it, if that is known.
+    pub leader: Option<String>,
+    /// The leader's term.
+    pub term: u64,
+    /// The last entry that is committed.
+    pub committed: u64,
+    /// The last entry that is executed here.
+    pub applied: u64,
+    /// What it knows: items by table.
+    pub items: BTreeMap<String, u64>,
 }
 
 /// A key as text: bytes that are no printable ASCII as `\x..`.

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use memcached_bridge::packet::REPLY_PACKET_BYTES;
 
-use super::buffers;
 use super::embedded_pool;
 use super::problem::{Problems, nearest};
 use super::read::Places;
 use super::reader::Span;
 use super::routes::{DestinationPlaces, RoutePlaces};
 use super::types::{Config, Destination, Door, Pool, Route};
+use super::{buffers, directory};
 
 /// A lease longer than this holds writes back for longer than clients wait.
 const LONG_LEASE: Duration = Duration::from_secs(5);
@@ -20,6 +20,7 @@ const LONG_LEASE: Duration = Duration::from_secs(5);
 pub(super) fn check(config: &Config, places: &Places, problems: &mut Problems<'_>) {
     what_is_served(config, places, problems);
     packet_path(config, places, problems);
+    directory::check(config, places, problems);
     if let Some(embedded) = &config.embedded
         && embedded.listen.port() != 0
         && embedded.listen == config.admin.listen
@@ -41,8 +42,9 @@ pub(super) fn check(config: &Config, places: &Places, problems: &mut Problems<'_
 
 fn what_is_served(config: &Config, places: &Places, problems: &mut Problems<'_>) {
     let serves_pools = config.pools.iter().any(|pool| pool.tcp.is_some());
-    if config.embedded.is_none() && config.dataplane.is_none() && !serves_pools {
-        let remedy = "add [embedded] to serve memcached over sockets, [[pool]] to serve servers behind the node, or [dataplane] for the packet path";
+    let serves = serves_pools || config.embedded.is_some() || config.directory.is_some();
+    if !serves && config.dataplane.is_none() {
+        let remedy = "add [embedded] to serve memcached over sockets, [[pool]] to serve servers behind the node, [directory] to keep names, or [dataplane] for the packet path";
         problems.error(&places.document, "the node would serve nothing", remedy);
     }
     let on_path = config.pools.iter().zip(&places.pools).find_map(|(pool, places)| {

@@ -12,6 +12,7 @@
 //! | `routes` | `[[route]]` |
 //! | `embedded_pool` | pools whose server is the node itself |
 //! | `security` | doors: TLS, passwords and limits of clients |
+//! | [`directory`] | the node among other nodes |
 //! | `check` | what only shows across sections |
 //! | [`difference`] | what a new file changes |
 //! | [`problem`] | what is wrong, where, and what to do |
@@ -20,6 +21,7 @@
 mod buffers;
 mod check;
 pub mod difference;
+pub mod directory;
 mod embedded_pool;
 pub mod problem;
 mod read;
@@ -36,6 +38,7 @@ use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::path::Path;
 
+pub use directory::{Directory, Fabric};
 use problem::Problems;
 pub use problem::{Problem, Severity};
 pub use size::ByteSize;

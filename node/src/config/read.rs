@@ -10,8 +10,8 @@ use ipnet::{IpNet, Ipv4Net};
 use memcached_bridge::hashing::{Distribution, KeyHash};
 use memcached_bridge::proxy::MAX_LANES;
 use memcached_bridge::store::MIN_MEMORY_BYTES;
+use naming::{NodeId, Rack};
 
-use super::buffers;
 use super::embedded_pool::{self, EmbeddedPoolPlaces};
 use super::problem::Problems;
 use super::reader::{Located, Reader, Span};
@@ -22,6 +22,7 @@ use super::types::{
     Admin, Config, Dataplane, Embedded, Node, Pool, PoolTcp, Port, Proxy, Server, Telemetry, TracedKeys,
     default_threads, loopback,
 };
+use super::{buffers, directory};
 
 /// The largest item that can be allowed, in bytes: memcached's own bound.
 const MAX_ITEM_BYTES: u64 = 1 << 30;
@@ -45,6 +46,8 @@ pub(super) struct Places {
     pub(super) embedded: Option<Span>,
     pub(super) embedded_listen: Option<Span>,
     pub(super) embedded_max_item: Option<Span>,
+    pub(super) fabric: Option<Span>,
+    pub(super) founders: Option<Span>,
     pub(super) dataplane: Span,
     pub(super) mtu: Option<Span>,
     pub(super) packet_buffers: Option<Span>,
@@ -79,6 +82,8 @@ pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
         embedded: None,
         embedded_listen: None,
         embedded_max_item: None,
+        fabric: None,
+        founders: None,
         mtu: None,
         packet_buffers: None,
         pools: Vec::new(),
@@ -86,6 +91,11 @@ pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
         embedded_pools: Vec::new(),
     };
     let node = root.table("node").map(node).unwrap_or_default();
+    let fabric = root.table("fabric").and_then(|table| {
+        places.fabric = Some(table.span.clone());
+        directory::fabric(table, node.id)
+    });
+    let directory = root.table("directory").map(|table| directory::directory(table, &mut places));
     let admin = root.table("admin").map(|table| admin(table, &mut places)).unwrap_or_default();
     let telemetry = root.table("telemetry").map(telemetry).unwrap_or_default();
     let embedded = root.table("embedded").map(|table| embedded(table, &mut places));
@@ -115,7 +125,19 @@ pub(super) fn document(mut root: Reader<'_, '_>) -> (Config, Places) {
             buffers::needed(dataplane, pools.iter().filter(|pool| pool.vip.is_some()).count());
     }
     root.finish();
-    let config = Config { node, admin, embedded, dataplane, proxy, pools, embedded_pools, routes, telemetry };
+    let config = Config {
+        node,
+        admin,
+        embedded,
+        fabric,
+        directory,
+        dataplane,
+        proxy,
+        pools,
+        embedded_pools,
+        routes,
+        telemetry,
+    };
     (config, places)
 }
 
@@ -137,8 +159,13 @@ fn node(mut table: Reader<'_, '_>) -> Node {
     let address =
         table.parsed::<Ipv4Net>("address", "an address with its prefix length, such as \"10.0.0.254/24\"");
     let mac = mac(&mut table).map(|mac| mac.value);
+    let id = table.parsed::<NodeId>("id", "up to 16 hexadecimal digits in quotes, such as \"1\"");
+    let rack = table.parsed::<Rack>("rack", "the name of a rack, such as \"row1/rack2\"");
+    let data = directory::absolute(&mut table, "data");
     table.finish();
-    Node { name, address: address.map(|address| address.value), mac }
+    let id = id.map_or(default.id, |id| id.value);
+    let rack = rack.map_or(default.rack, |rack| rack.value);
+    Node { name, id, rack, data, address: address.map(|address| address.value), mac }
 }
 
 fn admin(mut table: Reader<'_, '_>, places: &mut Places) -> Admin {

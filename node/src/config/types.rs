@@ -12,8 +12,10 @@ use memcached_bridge::hashing::{Distribution, KeyHash};
 use memcached_bridge::proxy::MAX_STALL;
 use memcached_bridge::proxy::limits::{MaxTtl, Rate};
 use memcached_bridge::proxy::route::Acks;
+use naming::{NodeId, Rack};
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::directory::{Directory, Fabric};
 use super::size::ByteSize;
 use crate::limits::PerClient;
 
@@ -26,6 +28,10 @@ pub struct Config {
     pub admin: Admin,
     /// memcached over kernel sockets, if it is served.
     pub embedded: Option<Embedded>,
+    /// How it talks with other nodes, if it does.
+    pub fabric: Option<Fabric>,
+    /// Its part in the name directory, if it has one.
+    pub directory: Option<Directory>,
     /// The packet path, if there is one.
     pub dataplane: Option<Dataplane>,
     /// How pools are served over TCP.
@@ -76,12 +82,14 @@ impl Config {
 }
 
 impl Default for Config {
-    /// What runs without a file: memcached on the loopback interface, and the admin server.
+    /// What runs without a file: memcached on the loopback interface, a directory of its own, and the admin server.
     fn default() -> Self {
         Self {
             node: Node::default(),
             admin: Admin::default(),
             embedded: Some(Embedded::default()),
+            fabric: None,
+            directory: Some(Directory { optional: true, ..Directory::default() }),
             dataplane: None,
             proxy: Proxy::default(),
             pools: Vec::new(),
@@ -97,6 +105,12 @@ impl Default for Config {
 pub struct Node {
     /// Its name on pages and in messages.
     pub name: String,
+    /// By which other nodes and their certificates know it, for as long as its data lives.
+    pub id: NodeId,
+    /// What fails with it.
+    pub rack: Rack,
+    /// Where it keeps what outlives it, if that is said; see [`Node::data`].
+    pub data: Option<PathBuf>,
     /// Its own address on the switch, with the prefix length of the network.
     pub address: Option<Ipv4Net>,
     /// Its own MAC address on the switch, if chosen by hand.
@@ -105,7 +119,8 @@ pub struct Node {
 
 impl Default for Node {
     fn default() -> Self {
-        Self { name: "smartswitch".to_owned(), address: None, mac: None }
+        let (id, rack) = (NodeId::FIRST, Rack::default());
+        Self { name: "smartswitch".to_owned(), id, rack, data: None, address: None, mac: None }
     }
 }
 

@@ -1,0 +1,138 @@
+//! One node's end: what goes to others goes over QUIC, what it says to itself needs no network.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use fabric_quic::{
+    BindError, BookFull, Builder, Config, Endpoint, Files, Identity, IdentityError, MessageInbox, Messages,
+};
+use naming::NodeId;
+use naming_directory::Bytes;
+use naming_directory_client::{Channel, Receive, Transport};
+
+/// A peer that was gone is looked for at least this often: when it is back, it is needed.
+const BACKOFF_MAX_MS: u64 = 500;
+
+/// The numbers are part of the protocol between nodes.
+const RAFT: Messages = Messages::new(1, "directory-raft").max_bytes(Channel::Raft.max_bytes());
+const SNAPSHOT: Messages = Messages::new(2, "directory-snapshot").max_bytes(Channel::Snapshot.max_bytes());
+const REQUEST: Messages = Messages::new(3, "directory-request").max_bytes(Channel::Request.max_bytes());
+const RESPONSE: Messages = Messages::new(4, "directory-response").max_bytes(Channel::Response.max_bytes());
+
+/// Where a node is on the network.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where it listens, over UDP.
+    pub listen: SocketAddr,
+    /// The certificate by which others know it.
+    pub files: Files,
+    /// Where other nodes are, as far as that is known beforehand.
+    pub peers: BTreeMap<NodeId, SocketAddr>,
+}
+
+/// Why the node cannot talk with others.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum LinkError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(
+        "the certificate in {} is for node {found}, but this is node {own}: use the files that `smartswitch pki node DIR --id {own}` makes, or run this node as {found}", path.display()
+    )]
+    OtherNode { path: PathBuf, found: NodeId, own: NodeId },
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Full(#[from] BookFull),
+}
+
+/// Carries messages of one node.
+pub struct Link {
+    carrier: Arc<Carrier>,
+    inboxes: Mutex<Vec<(Channel, MessageInbox)>>,
+}
+
+struct Carrier {
+    node: NodeId,
+    endpoint: Option<Endpoint>,
+    /// Who receives; the receiver sends by this, so that neither may own the other.
+    here: OnceLock<Weak<dyn Receive>>,
+}
+
+impl Link {
+    /// Listens as `place` says; without one, messages go from the node to itself only. Has to be called on a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// If the certificate is of no use, or the address is taken.
+    pub fn open(node: NodeId, place: Option<&Place>) -> Result<Self, LinkError> {
+        let (endpoint, inboxes) = place.map(|place| bind(node, place)).transpose()?.unzip();
+        let carrier = Arc::new(Carrier { node, endpoint, here: OnceLock::new() });
+        Ok(Self { carrier, inboxes: Mutex::new(inboxes.unwrap_or_default()) })
+    }
+
+    /// What sends.
+    pub fn transport(&self) -> Arc<dyn Transport> {
+        Arc::clone(&self.carrier) as Arc<dyn Transport>
+    }
+
+    /// The node's end of the network, if it has one.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.carrier.endpoint.as_ref()
+    }
+
+    /// From now on what comes goes to `receiver`, for as long as that is there. Once.
+    pub fn deliver_to<R: Receive>(&self, receiver: &Arc<R>) {
+        let receiver = Arc::downgrade(&(Arc::clone(receiver) as Arc<dyn Receive>));
+        for (channel, inbox) in self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            tokio::spawn(deliver(channel, inbox, receiver.clone()));
+        }
+        _ = self.carrier.here.set(receiver);
+    }
+}
+
+fn bind(node: NodeId, place: &Place) -> Result<(Endpoint, Vec<(Channel, MessageInbox)>), LinkError> {
+    let identity = Identity::open(&place.files)?;
+    if identity.node() != node {
+        let (path, found) = (place.files.certificate.clone(), identity.node());
+        return Err(LinkError::OtherNode { path, found, own: node });
+    }
+    let config = Config { backoff_max_ms: BACKOFF_MAX_MS, ..Config::default() };
+    let mut builder = Builder::new(identity, config);
+    let inboxes = Channel::ALL.map(|channel| (channel, builder.messages(messages(channel))));
+    let endpoint = builder.bind(place.listen)?;
+    for (peer, address) in &place.peers {
+        endpoint.set_addresses(*peer, &[*address])?;
+    }
+    Ok((endpoint, inboxes.into()))
+}
+
+async fn deliver(channel: Channel, mut inbox: MessageInbox, receiver: Weak<dyn Receive>) {
+    while let Some(message) = inbox.recv().await {
+        let Some(receiver) = receiver.upgrade() else { return };
+        receiver.receive(message.from, channel, message.bytes);
+    }
+}
+
+fn messages(channel: Channel) -> &'static Messages {
+    match channel {
+        Channel::Raft => &RAFT,
+        Channel::Snapshot => &SNAPSHOT,
+        Channel::Request => &REQUEST,
+        Channel::Response => &RESPONSE,
+    }
+}
+
+impl Transport for Carrier {
+    fn send(&self, to: NodeId, channel: Channel, message: Bytes) -> bool {
+        if to == self.node {
+            let Some(receiver) = self.here.get().and_then(Weak::upgrade) else { return false };
+            receiver.receive(to, channel, message);
+            return true;
+        }
+        // The endpoint counts what it drops, and why.
+        self.endpoint.as_ref().is_some_and(|endpoint| endpoint.send(to, messages(channel), message).is_ok())
+    }
+}

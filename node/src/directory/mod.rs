@@ -1,0 +1,145 @@
+//! The node's part in the name directory: its replicas, its client, and what operators see of both.
+//!
+//! A node without other nodes is a directory of one member, and nothing listens for it. With `[fabric]` it talks with others
+//! over QUIC, and may become a member of their directory, or they of its.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `addresses` | where other nodes are, as the directory says |
+//! | `liveness` | the node's own registration, kept alive |
+//! | [`members`] | adding and removing members |
+//! | [`view`] | how the directory looks from here, for people and scripts |
+//! | `status` | its part of status and metrics |
+//! | [`backup`] | all that the directory knows, in a file |
+//! | [`http`] | the same for the admin server |
+//! | [`cli`] | `smartswitch directory` |
+
+mod addresses;
+pub mod backup;
+pub mod cli;
+pub mod http;
+mod liveness;
+pub mod members;
+mod status;
+pub mod view;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use naming::NodeId;
+use naming_directory_client::transport::Both;
+use naming_directory_client::{Client, Transport, client};
+use naming_directory_quic::{Link, LinkError};
+use naming_directory_server::{Begin, Server, Settings, StartError};
+use tokio::sync::watch;
+
+use crate::config::{Config, Fabric};
+use status::Published;
+
+/// How long a request may take. Electing a leader takes half a second.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the node cannot have its part in the directory.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum OpenError {
+    #[error("there is no place for the directory's data: give `data` in [node], or --data")]
+    NoPlace,
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("opening the directory ended in a panic")]
+    Panicked,
+}
+
+/// The node's part in the directory, open.
+pub struct Directory {
+    node: NodeId,
+    location: naming::Location,
+    fabric: Option<Fabric>,
+    link: Link,
+    server: Arc<Server>,
+    client: Client,
+    published: Published,
+    /// What comes to the node goes to both. Owned here, so that nothing comes any more once this is gone.
+    _both: Arc<Both<Server, Client>>,
+}
+
+impl Directory {
+    /// Opens what `config` asks for, if it does. Has to be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// If the data cannot be used, or other nodes would not believe this one.
+    pub async fn open(config: &Config) -> Result<Option<Arc<Self>>, OpenError> {
+        let Some(directory) = &config.directory else { return Ok(None) };
+        let (node, fabric) = (config.node.id, config.fabric.clone());
+        let path = store(config.node.data().ok_or(OpenError::NoPlace)?);
+        let begin = directory.found(node, fabric.as_ref()).map_or(Begin::Join, Begin::Found);
+
+        let link = Link::open(node, fabric.as_ref().map(|fabric| &fabric.place))?;
+        let server = Arc::new(start(Settings::new(node, path, begin), link.transport()).await?);
+        let client = Client::new(node, link.transport(), settings(node, fabric.as_ref()));
+        let both = Arc::new(Both { server: Arc::clone(&server), client: Arc::new(client.clone()) });
+        link.deliver_to(&both);
+
+        let addresses = fabric.iter().map(|fabric| fabric.address).collect();
+        let location = naming::Location { node, rack: config.node.rack.clone(), addresses };
+        let published = Published::default();
+        Ok(Some(Arc::new(Self { node, location, fabric, link, server, client, published, _both: both })))
+    }
+
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Where other nodes reach this one; none, if it is alone.
+    pub fn listen(&self) -> Option<std::net::SocketAddr> {
+        self.link.endpoint().map(fabric_quic::Endpoint::local_address)
+    }
+
+    /// What the node's parts ask.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Takes part until `draining` turns true; then hands leadership to others for as long as `grace` lasts, and ends.
+    pub async fn serve(self: Arc<Self>, mut draining: watch::Receiver<bool>, grace: Duration) {
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(liveness::keep(self.client.clone(), self.location.clone()));
+        tasks.spawn(status::publish(Arc::clone(&self)));
+        if let (Some(endpoint), Some(fabric)) = (self.link.endpoint(), &self.fabric) {
+            tasks.spawn(addresses::keep(self.client.clone(), endpoint.clone(), fabric.place.peers.clone()));
+        }
+        _ = draining.wait_for(|draining| *draining).await;
+        let server = Arc::clone(&self.server);
+        let drained = tokio::task::spawn_blocking(move || server.drain(grace)).await;
+        if !drained.is_ok_and(|drained| drained) {
+            tracing::warn!("nobody took over the shards that this node leads: their next leader is elected");
+        }
+        tasks.shutdown().await;
+        let server = Arc::clone(&self.server);
+        _ = tokio::task::spawn_blocking(move || server.stop()).await;
+        if let Some(endpoint) = self.link.endpoint() {
+            endpoint.close().await;
+        }
+    }
+}
+
+async fn start(settings: Settings, transport: Arc<dyn Transport>) -> Result<Server, OpenError> {
+    let started = tokio::task::spawn_blocking(move || Server::start(settings, transport)).await;
+    Ok(started.map_err(|_| OpenError::Panicked)??)
+}
+
+/// Whom a client asks first: this node itself, and who is known beforehand.
+fn settings(node: NodeId, fabric: Option<&Fabric>) -> client::Settings {
+    let peers = fabric.into_iter().flat_map(|fabric| fabric.place.peers.keys().copied());
+    client::Settings { timeout: TIMEOUT, ..client::Settings::new(peers.chain([node])) }
+}
+
+/// Where the node's store is, below the place for its data.
+pub(crate) fn store(data: PathBuf) -> PathBuf {
+    data.join("directory")
+}
