@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -20,9 +21,11 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub struct Node {
     process: Child,
     pub ready: String,
-    /// Where it speaks memcached: the embedded server or the pool `web`.
+    /// Where it speaks memcached: the embedded server or the pool `web`; where its admin server is if it has neither.
     pub memcached: SocketAddr,
     pub admin: SocketAddr,
+    /// Where it keeps its data, unless it was told.
+    pub data: PathBuf,
 }
 
 impl Node {
@@ -54,7 +57,9 @@ impl Node {
 
     pub fn start_with(options: &[&str]) -> Self {
         let mut command = Command::new(SMARTSWITCH);
-        command.arg("run").args(options).stdout(Stdio::piped());
+        // Else nodes of all tests would share the data of this machine's user.
+        let data = fresh_directory();
+        command.arg("run").args(options).env("STATE_DIRECTORY", &data).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut ready = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
@@ -62,9 +67,10 @@ impl Node {
             let rest = ready.split_once(after).unwrap_or_else(|| panic!("not ready: {ready:?}")).1;
             rest.split([' ', '/', ',', '\n']).next().unwrap().parse().unwrap()
         };
-        let serves = if ready.contains("pool web ") { "pool web " } else { "memcached " };
-        let (memcached, admin) = (word(serves), word("http://"));
-        Self { process, memcached, admin, ready }
+        let serves = ["pool web ", "memcached "].into_iter().find(|serves| ready.contains(serves));
+        let admin = word("http://");
+        let memcached = serves.map_or(admin, word);
+        Self { process, memcached, admin, ready, data }
     }
 
     pub fn pid(&self) -> u32 {
@@ -110,7 +116,19 @@ impl Drop for Node {
     fn drop(&mut self) {
         _ = self.process.kill();
         _ = self.process.wait();
+        _ = std::fs::remove_dir_all(&self.data);
     }
+}
+
+/// A directory that nobody had before.
+pub fn fresh_directory() -> PathBuf {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let name = format!("data-{}-{number}", std::process::id());
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).unwrap();
+    path
 }
 
 pub fn connect(to: SocketAddr) -> TcpStream {
