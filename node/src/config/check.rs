@@ -193,6 +193,12 @@ fn leads_to(config: &Config, name: &str, place: &Span, problems: &mut Problems<'
             let message = format!("pool `{name}` is on the packet path alone: no route leads there");
             problems.error(place, message, "give the pool a `listen`, and its servers an `address`");
         }
+        None if config.embedded_pools.iter().any(|pool| pool.name == name) => {
+            let message =
+                format!("pool `{name}` is the node's own store on the packet path: no route leads there");
+            let remedy = "name a pool whose server has the address of [embedded]";
+            problems.error(place, message, remedy);
+        }
         None => {
             let names: Vec<&str> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
             let remedy = match nearest(name, &names) {
