@@ -56,7 +56,8 @@ fn a_get_of_keys_of_three_pools_finds_all_of_them() {
     let mut found: Vec<&str> =
         reply.lines().filter_map(|line| line.strip_prefix("VALUE ")?.split(' ').next()).collect();
     let mut expected: Vec<&str> = names.iter().map(String::as_str).collect();
-    (found.sort_unstable(), expected.sort_unstable());
+    found.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(found, expected);
     let held: Vec<u64> = routed.servers.iter().map(items).collect();
     assert_eq!((held[0] + held[1], held[2] + held[3], held[4]), (100, 100, 100), "{held:?}");

@@ -139,7 +139,7 @@ fn check_founders(table: &Reader<'_, '_>, founders: &Located<Vec<Located<NodeId>
             message,
             format!("name 1 to {MAX_FOUNDERS}: three or five, in different racks"),
         );
-    } else if count % 2 == 0 {
+    } else if count.is_multiple_of(2) {
         let message = format!("{count} founders bear no more losses than {}", count - 1);
         table.warn(&founders.span, message, "name three or five");
     }

@@ -47,7 +47,7 @@ pub async fn add(
     let nodes = client.nodes().await?;
     match registered(&nodes, node) {
         None => return Err(MembersError::Unknown { node }),
-        Some(addresses) if addresses == 0 => return Err(MembersError::Alone { node }),
+        Some(0) => return Err(MembersError::Alone { node }),
         Some(_) => {}
     }
     let shards = shards(client).await?;
