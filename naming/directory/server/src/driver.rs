@@ -151,9 +151,15 @@ impl Driver {
                 }
             }
             self.tick();
-            self.drive();
-            self.outbox.flush(&*self.shared.transport, &self.shared.counters);
-            self.writer.begin();
+            loop {
+                self.drive();
+                self.outbox.flush(&*self.shared.transport, &self.shared.counters);
+                let done = self.writer.begin();
+                if done.is_empty() {
+                    break;
+                }
+                done.into_iter().for_each(|(shard, unsynced)| self.persisted(shard, unsynced));
+            }
             self.snapshots.give_late();
         }
     }

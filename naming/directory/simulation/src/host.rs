@@ -398,7 +398,8 @@ fn persist(
     };
     let records: Vec<Record> = unsynced.records().iter().filter_map(written).collect();
     let end = slot.disk.write(&records);
-    let at_once = !unsynced.must_sync() && live.unsynced.is_empty();
+    let nothing = unsynced.records().is_empty() || !unsynced.must_sync();
+    let at_once = nothing && live.unsynced.is_empty();
     if at_once || ctx.settings.broken == Broken::PromisesBeforeSync {
         ctx.invariants[shard.0].check_records(&live.replica, unsynced.records())?;
         let send = live.replica.persisted(unsynced);

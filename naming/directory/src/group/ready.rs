@@ -45,7 +45,7 @@ impl Unsynced {
     }
 
     /// Whether they, and all before them, must be synced before this is given back. If not, writing is
-    /// enough.
+    /// enough. Where there are no records, nothing is left to do once all before were given back.
     pub fn must_sync(&self) -> bool {
         self.must_sync
     }

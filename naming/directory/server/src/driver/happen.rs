@@ -109,7 +109,7 @@ impl Driver {
         Ok(())
     }
 
-    fn persisted(&mut self, shard: ShardId, unsynced: Unsynced) {
+    pub(super) fn persisted(&mut self, shard: ShardId, unsynced: Unsynced) {
         let Some(replica) = self.touch(shard) else { return };
         let before = replica.state().position();
         let promised = replica.persisted(unsynced);

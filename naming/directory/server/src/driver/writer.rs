@@ -53,16 +53,22 @@ impl Writer {
     }
 
     /// Has everything written that waits, unless a batch is on its way: then what comes until that is done goes together.
-    pub(crate) fn begin(&mut self) {
-        let nothing = self.waiting.records.is_empty() && self.waiting.forget.is_empty();
-        if self.busy || nothing {
-            return;
+    /// What only waited for what came before it, and that is done, is given back.
+    #[must_use]
+    pub(crate) fn begin(&mut self) -> Vec<(ShardId, Unsynced)> {
+        if self.busy {
+            return Vec::new();
+        }
+        let empty = |(_, unsynced): &(ShardId, Unsynced)| unsynced.records().is_empty();
+        if self.waiting.forget.is_empty() && self.waiting.records.iter().all(empty) {
+            return std::mem::take(&mut self.waiting.records);
         }
         let batch = Batch {
             records: std::mem::take(&mut self.waiting.records),
             forget: std::mem::take(&mut self.waiting.forget),
         };
         self.busy = self.batches.as_ref().is_some_and(|batches| batches.send(batch).is_ok());
+        Vec::new()
     }
 
     /// The batch is written.
