@@ -50,6 +50,8 @@ counters! {
     snapshots_sent,
     /// Snapshots that were received.
     snapshots_received,
+    /// Snapshots that were not sent since a newer one had taken their place.
+    snapshots_outdated,
     /// Snapshots that did not get through.
     snapshots_failed,
     /// Bytes of snapshots that were sent.

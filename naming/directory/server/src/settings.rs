@@ -21,7 +21,7 @@ pub struct Settings {
     pub group: Config,
     /// Bytes of changes that a state remembers for watchers.
     pub history_bytes: usize,
-    /// After which a replica goes that has nothing, and that no leader fills.
+    /// After which a replica goes that has nothing, and hears of nobody.
     pub forget_empty_after: Duration,
     /// Bytes per second that snapshots are sent with, to all nodes together.
     pub snapshot_bytes_per_second: u64,

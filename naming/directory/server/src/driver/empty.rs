@@ -14,7 +14,7 @@ use crate::counters::count;
 /// At a time; messages of further shards are refused.
 const MAX_EMPTY: usize = 64;
 
-/// Since when replicas have been empty and without a leader.
+/// When replicas that have nothing last heard of others.
 #[derive(Debug, Default)]
 pub(super) struct Empty(BTreeMap<ShardId, Instant>);
 
@@ -30,20 +30,24 @@ impl Driver {
         empty < MAX_EMPTY && self.start(shard, Log::default(), None).is_ok()
     }
 
+    /// Notes that a message came for a replica.
+    pub(super) fn heard(&mut self, shard: ShardId) {
+        if self.replicas.get(&shard).is_some_and(is_empty) {
+            self.empty.0.insert(shard, Instant::now());
+        }
+    }
+
     /// Forgets replicas that nobody filled. Not one that voted: it must not vote twice in its term.
     pub(super) fn forget_empty(&mut self, now: Instant) {
-        let idle = |replica: &Replica| {
-            let group = replica.group();
-            is_empty(replica) && group.leader().is_none() && group.log().hard_state().vote == 0
-        };
-        let patience = self.shared.settings.forget_empty_after;
-        self.empty.0.retain(|shard, _| self.replicas.get(shard).is_some_and(idle));
+        let idle = |replica: &Replica| is_empty(replica) && replica.group().log().hard_state().vote == 0;
         for (shard, _) in self.replicas.iter().filter(|(_, replica)| idle(replica)) {
             self.empty.0.entry(*shard).or_insert(now);
         }
-        for (shard, _) in
-            self.empty.0.extract_if(.., |_, since| now.duration_since(*since) >= patience).collect::<Vec<_>>()
-        {
+        self.empty.0.retain(|shard, _| self.replicas.get(shard).is_some_and(idle));
+        let patience = self.shared.settings.forget_empty_after;
+        let late = |_: &ShardId, heard: &mut Instant| now.saturating_duration_since(*heard) >= patience;
+        let forgotten: Vec<ShardId> = self.empty.0.extract_if(.., late).map(|(shard, _)| shard).collect();
+        for shard in forgotten {
             tracing::info!(%shard, "a replica that no leader filled is forgotten");
             count(&self.shared.counters.replicas_forgotten);
             self.give_up(shard);

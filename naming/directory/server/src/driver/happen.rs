@@ -44,6 +44,7 @@ impl Driver {
                 return count(&self.shared.counters.messages_refused);
             }
         }
+        self.heard(shard);
         let Some(replica) = self.replicas.get_mut(&shard) else { return };
         let stepped = replica.step(message);
         self.stepped(shard, stepped);
@@ -89,8 +90,6 @@ impl Driver {
                 self.start(shard, loaded.log, loaded.state)?;
             }
             Done::Sent { shard, to, delivered } => {
-                let counters = &self.shared.counters;
-                count(if delivered { &counters.snapshots_sent } else { &counters.snapshots_failed });
                 if let Some(replica) = self.touch(shard) {
                     replica.report_snapshot(to, delivered);
                 }

@@ -8,7 +8,7 @@ use naming_directory_client::ShardId;
 
 use super::proto::{self, transfer::Body};
 use super::{Done, Work};
-use crate::counters::add;
+use crate::counters::{add, count};
 use crate::store::{Kept, StoreError};
 
 /// Chunks on their way at most: what the receiver has to buffer, about 4 MB.
@@ -51,6 +51,7 @@ impl Work {
         let kept = self.store.snapshots(shard)?.into_iter().rev().find(|kept| kept.position == position);
         let Some(kept) = kept else {
             // A newer one took its place; the group will ask for that.
+            count(&self.shared.counters.snapshots_outdated);
             self.done(Done::Sent { shard, to, delivered: false });
             return Ok(());
         };
@@ -140,6 +141,8 @@ impl Work {
     pub(super) fn end_send(&mut self, to: NodeId, transfer: u64, delivered: bool) {
         let ended = self.sending.extract_if(.., |sending| (sending.to, sending.transfer) == (to, transfer));
         for Sending { shard, to, .. } in ended.collect::<Vec<_>>() {
+            let counters = &self.shared.counters;
+            count(if delivered { &counters.snapshots_sent } else { &counters.snapshots_failed });
             self.done(Done::Sent { shard, to, delivered });
         }
     }
