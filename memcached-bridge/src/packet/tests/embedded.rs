@@ -88,7 +88,7 @@ impl Rig {
             .collect()
     }
 
-    fn to_host(&mut self) -> usize {
+    fn sent_to_host(&mut self) -> usize {
         std::iter::from_fn(|| self.worker.io().take_sent(HOST)).count()
     }
 
@@ -280,7 +280,7 @@ fn what_is_wrong_with_a_datagram_is_counted() {
         rig.arrive(CLIENTS, &frame);
         assert_eq!((rig.counter(counter), rig.sent().len()), (before + 1, 0), "{counter}");
     }
-    assert_eq!(rig.to_host(), 0);
+    assert_eq!(rig.sent_to_host(), 0);
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn arp_for_the_virtual_address_is_answered() {
     assert_eq!((reply.operation, reply.sender, reply.sender_mac), (Operation::Reply, VIP, NODE_MAC));
     // The kernel answers for its own address.
     rig.arrive(CLIENTS, &ask(NODE));
-    assert_eq!((rig.to_host(), rig.counter("arp_replies")), (1, 1));
+    assert_eq!((rig.sent_to_host(), rig.counter("arp_replies")), (1, 1));
 }
 
 #[test]
@@ -338,20 +338,20 @@ fn what_is_no_plain_datagram_goes_to_the_host_and_what_is_not_the_pools_passes()
     let whole = request(CLIENT, Frame::single(1), b"set k 0 0 30\r\nabcdefghijklmnopqrstuvwxyz0123\r\n");
     let pieces = fragments(&whole, 24);
     pieces.iter().for_each(|piece| rig.arrive(CLIENTS, piece));
-    assert_eq!(rig.to_host(), pieces.len());
+    assert_eq!(rig.sent_to_host(), pieces.len());
     let mut tcp = whole.clone();
     // The protocol, and a header of five words.
     (tcp[23], tcp[46]) = (6, 0x50);
     super::rig::write_header_checksum(&mut tcp);
     rig.arrive(CLIENTS, &tcp);
-    assert_eq!((rig.to_host(), rig.counter("left_to_host")), (1, pieces.len() as u64 + 1));
+    assert_eq!((rig.sent_to_host(), rig.counter("left_to_host")), (1, pieces.len() as u64 + 1));
     // Another port; another station's frame to the same address.
     let mut other = whole.clone();
     other[37] ^= 1;
     rig.arrive(CLIENTS, &other);
-    assert_eq!(rig.to_host(), 1);
+    assert_eq!(rig.sent_to_host(), 1);
     let mut elsewhere = whole;
     elsewhere[..6].copy_from_slice(&[2, 0, 0, 0, 9, 9]);
     rig.arrive(CLIENTS, &elsewhere);
-    assert_eq!((rig.to_host(), rig.counter("answered")), (1, 0));
+    assert_eq!((rig.sent_to_host(), rig.counter("answered")), (1, 0));
 }
