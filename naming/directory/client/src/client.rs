@@ -1,5 +1,6 @@
 //! What a client asks and tells.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) calls: Calls,
     shards: Mutex<ShardMap>,
+    /// Whether a task looks around for who knows better.
+    looking: AtomicBool,
     sessions: Sessions,
 }
 
@@ -69,7 +72,8 @@ impl Client {
     pub fn new(id: NodeId, transport: Arc<dyn Transport>, settings: Settings) -> Self {
         let shards = Mutex::new(ShardMap::new(settings.servers.iter().copied()));
         let (calls, sessions) = (Calls::new(), Sessions::default());
-        Self(Arc::new(Inner { id, transport, settings, calls, shards, sessions }))
+        let looking = AtomicBool::new(false);
+        Self(Arc::new(Inner { id, transport, settings, calls, shards, looking, sessions }))
     }
 
     /// Writes a record; its new revision. With `expected`, only if the record has that revision; 0: if there is none.

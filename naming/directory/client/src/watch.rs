@@ -102,7 +102,10 @@ impl Watch {
                 }
             };
             match self.follow(shard, after, &mut seen).await {
-                Some(Ended::Lost) => self.turn = self.turn.wrapping_add(1),
+                Some(Ended::Lost) => {
+                    self.turn = self.turn.wrapping_add(1);
+                    self.client.look_around();
+                }
                 Some(Ended::Gap) => self.at = None,
                 None => return,
             }

@@ -1,6 +1,7 @@
 //! Finds whoever can answer a request, and asks until somebody does or the time is up.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use naming::{NameRef, NodeId};
@@ -96,6 +97,7 @@ impl Client {
         let Some((_, body)) = self.call(node, id, body).await else {
             // It may be gone: others know who leads.
             self.shards().note_leader(id, None);
+            self.look_around();
             return Tried::lost();
         };
         let response::Body::Failure(failure) = &body else { return Tried::Answered(body) };
@@ -185,8 +187,27 @@ impl Client {
 
     /// Asks everybody at once how the shards are, until one knows of what is meant.
     pub(crate) async fn refresh(&self, target: Target<'_>, deadline: Instant) -> BTreeSet<NodeId> {
-        let contacts = self.shards().contacts();
         let until = deadline.min(Instant::now() + self.0.settings.try_timeout);
+        self.ask_around(until, || self.known(target).is_some()).await
+    }
+
+    /// Whoever is known may be no member any more, and nobody of those who are: everybody who may know better is asked how
+    /// the shards are, by one task at a time. Nobody waits for that.
+    pub(crate) fn look_around(&self) {
+        if self.0.looking.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let client = self.clone();
+        tokio::spawn(async move {
+            let until = Instant::now() + client.0.settings.try_timeout;
+            client.ask_around(until, || false).await;
+            client.0.looking.store(false, Ordering::Relaxed);
+        });
+    }
+
+    /// Asks everybody at once, until `enough` is known or the time is up; whom.
+    async fn ask_around(&self, until: Instant, enough: impl Fn() -> bool) -> BTreeSet<NodeId> {
+        let contacts = self.shards().contacts();
         let mut answers = self.0.calls.many();
         for contact in &contacts {
             self.send(
@@ -200,7 +221,7 @@ impl Client {
                 let mut shards = self.shards();
                 description.shards.iter().for_each(|shard| shards.learn(shard));
             }
-            if self.known(target).is_some() {
+            if enough() {
                 break;
             }
         }
