@@ -1,4 +1,4 @@
-// Draws /api/status, once a second. Text only ever becomes text nodes: keys and names come from outside.
+// Draws /api/status and /api/directory, once a second. Text only ever becomes text nodes: keys and names come from outside.
 "use strict";
 
 const PERIOD_MS = 1000;
@@ -7,8 +7,10 @@ const KEPT = 120;
 /** Requests per second and hits per second of the last samples, the newest last. */
 const samples = [];
 let before = null;
+/** What /api/directory said last, if the node has a directory. */
+let directory = null;
 
-const SVG = new Set(["svg", "path", "line"]);
+const SVG = new Set(["svg", "path", "line", "circle", "text", "title"]);
 
 function node(tag, attributes, ...children) {
   const made = SVG.has(tag) ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
@@ -197,6 +199,77 @@ function portSection({ ports, stations }, { old, grown }) {
     table("Ports", ["Port", "Link", "~Device", "#In, packets/s", "~#In", "#Out, packets/s", "~#Out", "#Drops"], rows)];
 }
 
+/** Shards that are drawn; of a directory that has more, these come first. */
+const DRAWN = 32;
+
+/** Ids of nodes as people write them: without the zeros in front. */
+const shortId = id => id.replace(/^0+(?=.)/, "");
+
+/** Shards against nodes: who replicates what, who leads, and who does not answer. */
+function shardPicture({ shards, nodes, silent }) {
+  const racks = new Map(nodes.map(({ id, rack }) => [id, rack]));
+  const columns = [...new Set(shards.flatMap(shard => shard.members.map(member => member.node)))].sort();
+  const [left, top, width, height] = [250, 46, 84, 32];
+  const x = column => left + width * (column + 0.5);
+  const cut = text => text.length > 32 ? `${text.slice(0, 31)}…` : text;
+  const text = (attributes, content) => node("text", attributes, content);
+  const size = [left + width * columns.length, top + height * Math.min(shards.length, DRAWN)];
+  const picture = node("svg", { viewBox: `0 0 ${size.join(" ")}`, width: size[0], height: size[1], role: "img", "aria-label": "shards and their leaders" });
+  columns.forEach((id, column) => {
+    picture.append(text({ x: x(column), y: 16, class: silent.includes(id) ? "bad name" : "name" }, `node ${shortId(id)}`),
+      text({ x: x(column), y: 34, class: "rack" }, cut(racks.get(id) || "")));
+  });
+  shards.slice(0, DRAWN).forEach((shard, row) => {
+    const y = top + height * (row + 0.5);
+    picture.append(node("line", { class: "grid", x1: 0, x2: size[0], y1: y - height / 2, y2: y - height / 2 }),
+      node("text", { x: 0, y: y + 4, class: shard.leader ? "" : "bad" }, cut(shard.leader ? `from ${shard.from}` : `from ${shard.from}: no leader`), node("title", {}, shard.id)));
+    for (const member of shard.members) {
+      const behind = member.applied === null ? "does not answer" : `at entry ${member.applied} of ${shard.committed}`;
+      const kind = member.applied === null ? `${member.role} silent` : member.role;
+      picture.append(node("circle", { cx: x(columns.indexOf(member.node)), cy: y, r: member.role === "leader" ? 9 : 7, class: kind },
+        node("title", {}, `${member.role} of ${shard.from}, ${behind}`)));
+    }
+  });
+  const key = (kind, what) => [node("svg", { width: 14, height: 14, viewBox: "-7 -7 14 14" }, node("circle", { r: 5, class: kind })), ` ${what} `];
+  const legend = node("div", { class: "legend" }, ...key("leader", "leads"), ...key("voter", "votes"), ...key("learner", "catches up"), ...key("voter silent", "does not answer"));
+  return node("section", { class: "card shards" }, node("div", { class: "head" }, node("h3", {}, "Shards and leaders"), legend), picture);
+}
+
+function directorySection() {
+  if (!directory) return [];
+  const { node: own, shards, nodes } = directory;
+  const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
+  const of = id => directory.shards.flatMap(shard => shard.members.filter(member => member.node === id));
+  const part = id => {
+    const roles = of(id).map(member => member.role);
+    const leads = roles.filter(role => role === "leader").length;
+    return roles.length ? `${roles.length} (leads ${leads})` : "none";
+  };
+  const rows = nodes.map(({ id, rack, addresses, epoch }) => [node("code", {}, id === own ? `${shortId(id)} (this one)` : shortId(id)), rack,
+    node("code", {}, addresses.join(" ") || "alone"), part(id), epoch.toString()]);
+  const items = new Map();
+  for (const shard of shards) for (const [table, number] of Object.entries(shard.items)) items.set(table, (items.get(table) || 0) + number);
+  const known = [...items].filter(([, number]) => number > 0).map(([table, number]) => [table, short(number)]);
+  const more = shards.length > DRAWN ? `, the first ${DRAWN} drawn` : "";
+  return [
+    node("h2", {}, "Name directory", node("span", { class: "soft" }, `${count(shards.length, "shard")}${more}, ${count(nodes.length, "node")}`)),
+    node("div", { class: "pair" },
+      shards.length ? shardPicture(directory) : node("section", { class: "card" }, "This node waits to be added, or reaches none of its peers."),
+      node("div", { class: "column" },
+        table("Nodes", ["Node", "~Rack", "Address", "#Shards", "~#Epoch"], rows),
+        known.length ? table("Known names", ["Table", "#Items"], known) : null)),
+  ];
+}
+
+function directoryTiles() {
+  if (!directory) return [];
+  const led = directory.shards.filter(shard => shard.leader).length;
+  const silent = directory.silent.length;
+  const all = directory.shards.length;
+  return [tile("Directory", `${led} of ${all} led`, silent ? `nodes that do not answer: ${silent}` : "all members answer",
+    { alarm: led < all || !all || silent > 0 })];
+}
+
 function workerSection({ workers }, { old, grown }) {
   if (!workers.length) return [];
   const rows = workers.map(worker => {
@@ -228,6 +301,7 @@ function draw(status) {
     tile("Requests", `${short(requests)} /s`, `${short(requestsOf(status))} since the start`),
     ...poolTiles(status),
     ...embeddedTiles(status),
+    ...directoryTiles(),
   ];
   if (status.ports.length) tiles.push(tile("Dropped", `${short(dropped)} /s`, `${short(dropsOf(status))} since the start`, { alarm: dropped > 0 }));
   document.getElementById("main").replaceChildren(
@@ -236,6 +310,7 @@ function draw(status) {
     ...status.routes.flatMap(routeSection),
     ...status.pools.flatMap(pool => poolSection(pool, since)),
     ...embeddedSection(status, since),
+    ...directorySection(),
     ...portSection(status, since),
     ...workerSection(status, since));
 }
@@ -260,4 +335,20 @@ async function look() {
   setTimeout(look, PERIOD_MS);
 }
 
+/** By itself: a member that does not answer is waited for. */
+async function lookAround() {
+  let period = PERIOD_MS;
+  try {
+    const response = await fetch("/api/directory", { cache: "no-store", signal: AbortSignal.timeout(10000) });
+    directory = response.ok ? await response.json() : null;
+    // Without a directory there will be none before the node is started anew.
+    if (response.status === 404) period = 30 * PERIOD_MS;
+  } catch (error) {
+    console.error(error);
+    directory = null;
+  }
+  setTimeout(lookAround, period);
+}
+
 look();
+lookAround();
