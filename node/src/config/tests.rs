@@ -650,3 +650,85 @@ fn a_shadow_is_read_and_checked() {
         assert!(found.iter().any(|problem| problem == expected), "{keys}: {found:#?}");
     }
 }
+
+const MEMBER: &str = r#"
+[node]
+id = "2a"
+rack = "row1/rack1"
+data = "/var/lib/smartswitch"
+
+[fabric]
+listen = "0.0.0.0:6364"
+address = "10.0.1.254:6364"
+ca = "ca.crt"
+certificate = "2a.crt"
+key = "2a.key"
+
+[[fabric.peer]]
+id = "2"
+address = "10.0.2.254:6364"
+
+[[fabric.peer]]
+id = "3"
+address = "10.0.3.254:6364"
+
+[directory]
+founders = ["3", "2a", "2"]
+"#;
+
+#[test]
+fn a_member_of_the_directory_is_read() {
+    let checked = parse("f", MEMBER);
+    assert_eq!(checked.problems, []);
+    let config = checked.config.unwrap();
+    let (node, fabric, directory) = (config.node, config.fabric.unwrap(), config.directory.unwrap());
+    assert_eq!((node.id.get(), node.rack.as_str()), (0x2a, "row1/rack1"));
+    assert_eq!(node.data(), Some("/var/lib/smartswitch".into()));
+    assert_eq!((fabric.address.to_string().as_str(), fabric.place.peers.len()), ("10.0.1.254:6364", 2));
+    let ids = |ids: Vec<naming::NodeId>| ids.iter().map(|id| id.get()).collect::<Vec<_>>();
+    assert_eq!(
+        directory.found(node.id, Some(&fabric)).map(ids),
+        Some(vec![2, 3, 0x2a]),
+        "the same at all founders"
+    );
+    let stranger = naming::NodeId::new(9).unwrap();
+    assert_eq!(directory.found(stranger, Some(&fabric)), None);
+
+    let unsaid = Directory { founders: None, ..directory };
+    assert_eq!(unsaid.found(node.id, Some(&fabric)), None, "a node with peers waits to be added");
+    assert_eq!(unsaid.found(node.id, None).map(ids), Some(vec![0x2a]));
+    let default = Config::default();
+    assert!(default.directory.is_some_and(|directory| directory.optional) && default.fabric.is_none());
+    assert!(parse("f", "[embedded]\n").config.unwrap().directory.is_none());
+    assert!(parse("f", "[directory]\n").config.is_some_and(|config| !config.directory.unwrap().optional));
+}
+
+/// What is changed in the member, and the beginning of what is said.
+#[test]
+fn what_is_wrong_with_a_member_is_said() {
+    for (original, replaced, expected) in [
+        ("id = \"2a\"", "id = \"0\"", "f:3:6: error: `id` in [node]: `0` is no node id"),
+        ("/var/lib/smartswitch", "data", "f:5:8: error: `data` depends on where the node is started"),
+        (
+            "address = \"10.0.1.254:6364\"",
+            "",
+            "f:8:10: error: others cannot reach 0.0.0.0:6364\n  remedy: add `address",
+        ),
+        ("key = \"2a.key\"", "", "f:7:1: error: `key` is missing in [fabric]"),
+        ("id = \"3\"\n", "id = \"2\"\n", "f:19:6: error: node 0000000000000002 is there twice"),
+        ("id = \"3\"\n", "id = \"2a\"\n", "f:19:6: error: node 000000000000002a is this node"),
+        ("\"2\"]", "\"2\", \"7\"]", "f:23:12: warning: 4 founders bear no more losses than 3"),
+        ("\"2\"]", "\"7\"]", "f:23:12: error: it is not said where founder 0000000000000007 is"),
+        ("\"2\"]", "\"3\"]", "f:23:24: error: node 0000000000000003 is there twice"),
+    ] {
+        let found = parse("f", &MEMBER.replacen(original, replaced, 1)).problems;
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let said = found.iter().any(|problem| problem.starts_with(expected));
+        assert!(said, "{replaced}\n{expected}\n{found:#?}");
+    }
+    let alone = parse(
+        "f",
+        "[fabric]\nlisten = \"10.0.0.1:1\"\nca = \"a\"\ncertificate = \"b\"\nkey = \"c\"\n[embedded]\n",
+    );
+    assert!(alone.problems[0].to_string().starts_with("f:1:1: warning: [fabric] connects nothing"));
+}
