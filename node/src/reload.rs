@@ -1,18 +1,21 @@
 //! A new configuration for a running node.
 //!
-//! The file that the node was started with is read again. What changed in routes, and in pools that are served over TCP, takes effect at
-//! once, and no request is lost: clients stay connected and go on with the new pools between two requests. Everything
-//! else waits for a restart, and is said to. A file with errors changes nothing.
+//! The file that the node was started with is read again. What changed in routes, and in pools that are served over TCP,
+//! takes effect at once, and no request is lost: clients stay connected and go on with the new pools between two requests.
+//! A `[fabric]` takes effect if there was none. Everything else waits for a restart, and is said to. A file with errors
+//! changes nothing.
 
 pub mod ask;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use naming_directory_quic::LinkError;
 use serde::{Deserialize, Serialize};
 
 use crate::config::difference::{self, Change, TakesEffect};
 use crate::config::{self, Config, Pool, Problem, Severity};
+use crate::directory::Directory;
 use crate::proxy::{Proxies, StartError};
 
 /// What a reload did, or with `dry_run` would do.
@@ -45,12 +48,15 @@ pub enum ReloadError {
     Unreadable { path: String, source: std::io::Error },
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Fabric(#[from] LinkError),
 }
 
 /// Reloads the configuration of a running node.
 pub struct Reloader {
     path: Option<PathBuf>,
     proxies: Option<Arc<Proxies>>,
+    directory: Option<Arc<Directory>>,
     files: Mutex<Files>,
 }
 
@@ -64,18 +70,24 @@ struct Files {
 }
 
 impl Reloader {
-    /// For a node that runs `config`, which stood in `file` as this text, and serves `proxies`.
-    pub fn new(file: Option<(PathBuf, String)>, config: Config, proxies: Option<Arc<Proxies>>) -> Self {
+    /// For a node that runs `config`, which stood in `file` as this text, serves `proxies` and takes part in `directory`.
+    pub fn new(
+        file: Option<(PathBuf, String)>,
+        config: Config,
+        proxies: Option<Arc<Proxies>>,
+        directory: Option<Arc<Directory>>,
+    ) -> Self {
         let (path, text) = file.unzip();
         let text = text.unwrap_or_default();
         let files = Files { started: text.clone(), applied: text, config };
-        Self { path, proxies, files: Mutex::new(files) }
+        Self { path, proxies, directory, files: Mutex::new(files) }
     }
 
-    /// Reads the file again and, but for a `dry_run`, takes on what can be taken on. Blocks while it opens listeners.
+    /// Reads the file again and, but for a `dry_run`, takes on what can be taken on. Blocks while it opens listeners. Has to be
+    /// called on a tokio runtime.
     ///
     /// # Errors
-    /// [`ReloadError`]; everything stays as it was then.
+    /// [`ReloadError`]; everything stays as it was then, but for a `[fabric]` that was taken on before.
     pub fn reload(&self, dry_run: bool) -> Result<Report, ReloadError> {
         let path = self.path.as_ref().ok_or(ReloadError::NoFile)?;
         let file = path.display().to_string();
@@ -89,6 +101,12 @@ impl Reloader {
         };
         let changes = self.changes(&files, &config, &text);
         if !dry_run {
+            if let (Some(directory), Some(fabric), true) =
+                (&self.directory, &config.fabric, self.takes(&files, &config))
+            {
+                directory.connect(fabric)?;
+                files.config.fabric = config.fabric.clone();
+            }
             if let Some(proxies) = &self.proxies {
                 proxies.reload(&merged(&files.config, &config))?;
             }
@@ -98,6 +116,14 @@ impl Reloader {
             log(&changes);
         }
         Ok(Report { applied: !dry_run, changes, problems: checked.problems })
+    }
+
+    /// Whether the configuration's `[fabric]` is in force after a reload: it is the one that was, or there was none.
+    fn takes(&self, files: &Files, config: &Config) -> bool {
+        let running = &files.config.fabric;
+        self.directory.is_some()
+            && config.fabric.is_some()
+            && (running.is_none() || *running == config.fabric)
     }
 
     fn changes(&self, files: &Files, config: &Config, text: &str) -> Vec<Change> {
@@ -118,7 +144,8 @@ impl Reloader {
             )
             .collect();
         let effect = |path: &str| {
-            if self.proxies.is_some() && path.starts_with("route.") {
+            let fabric = path.starts_with("fabric.") && self.takes(files, config);
+            if fabric || self.proxies.is_some() && path.starts_with("route.") {
                 return TakesEffect::Reload;
             }
             let pool = path.strip_prefix("pool.").map(difference::first_key);

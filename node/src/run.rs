@@ -103,8 +103,9 @@ async fn serve(
     };
     let clock = shared.clock;
     let proxies = Proxies::start(&config, shared, spans.as_ref(), &draining)?.map(Arc::new);
-    let reloader = Arc::new(Reloader::new(file, config.clone(), proxies.clone()));
     let directory = directory(&config).await?;
+    let reloader = Reloader::new(file, config.clone(), proxies.clone(), directory.directory().cloned());
+    let reloader = Arc::new(reloader);
     let embedded = match config.embedded.zip(server) {
         Some((embedded, server)) => Some(Opened::open(embedded, server, clock, sampling).await?),
         None => None,

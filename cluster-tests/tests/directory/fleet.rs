@@ -114,20 +114,47 @@ impl Fleet {
         self.start(node);
     }
 
+    /// Starts a node that has a directory of its own, and listens for nobody.
+    pub(crate) fn start_alone(&mut self, node: u64) {
+        std::fs::write(self.configuration(node), self.alone(node)).unwrap();
+        self.start(node);
+    }
+
+    /// Tells it to talk with others from now on, while it runs.
+    pub(crate) fn connect(&self, node: u64) {
+        self.configure(node, &[], "");
+        let admin = admin(node).to_string();
+        let reload = ["reload", "--admin", &admin];
+        let output = Command::new(smartswitch_binary().unwrap()).args(reload).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("took effect: 4"),
+            "{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
     fn configure(&self, node: u64, peers: &[u64], directory: &str) {
         let Files { ca, certificate, key } = self.files(node);
-        let mut text = format!(
-            "[node]\nid = \"{id}\"\nrack = \"r{node}\"\ndata = {data:?}\n[admin]\nlisten = \"{admin}\"\nallow = [\"10.64.0.0/24\"]\n\
-             [directory]\n{directory}\n[fabric]\nlisten = \"{fabric}\"\nca = {ca:?}\ncertificate = {certificate:?}\nkey = {key:?}\n",
-            id = id(node),
-            data = self.data(node),
-            admin = admin(node),
-            fabric = fabric(node),
+        let mut text = self.alone(node);
+        text += &format!(
+            "{directory}\n[fabric]\nlisten = \"{}\"\nca = {ca:?}\ncertificate = {certificate:?}\nkey = {key:?}\n",
+            fabric(node),
         );
         for peer in peers.iter().filter(|peer| **peer != node) {
             text += &format!("[[fabric.peer]]\nid = \"{}\"\naddress = \"{}\"\n", id(*peer), fabric(*peer));
         }
         std::fs::write(self.configuration(node), text).unwrap();
+    }
+
+    fn alone(&self, node: u64) -> String {
+        format!(
+            "[node]\nid = \"{}\"\nrack = \"r{node}\"\ndata = {:?}\n[admin]\nlisten = \"{}\"\nallow = [\"10.64.0.0/24\"]\n\
+             [directory]\n",
+            id(node),
+            self.data(node),
+            admin(node),
+        )
     }
 
     fn configuration(&self, node: u64) -> PathBuf {

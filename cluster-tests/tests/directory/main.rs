@@ -125,7 +125,9 @@ fn a_full_disk_stops_one_member_and_no_other() {
 
 #[test]
 fn a_directory_grows_from_one_to_three_and_replaces_a_member_while_it_serves() {
-    let mut fleet = Fleet::found("directory-grows", &[1]);
+    let mut fleet = Fleet::prepare("directory-grows", &[]);
+    fleet.start_alone(1);
+    fleet.connect(1);
     let load = Load::start(&fleet, 5);
     load.goes_on("one member");
     for member in [2, 3] {

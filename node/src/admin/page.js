@@ -266,7 +266,7 @@ function directoryTiles() {
   const led = directory.shards.filter(shard => shard.leader).length;
   const silent = directory.silent.length;
   const all = directory.shards.length;
-  return [tile("Directory", `${led} of ${all} led`, silent ? `nodes that do not answer: ${silent}` : "all members answer",
+  return [tile("Directory", `${led} of ${all} shards led`, silent ? `nodes that do not answer: ${silent}` : "all members answer",
     { alarm: led < all || !all || silent > 0 })];
 }
 

@@ -17,7 +17,7 @@ use super::types::{Config, Node};
 const MAX_FOUNDERS: usize = 7;
 
 /// `[fabric]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Fabric {
     /// Where it listens, its certificate, and where other nodes are until the directory says so.
     pub place: Place,

@@ -2,20 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fabric_quic::Endpoint;
 use naming::{Location, Name, NodeId};
 use naming_directory::catalog::{Change, Event};
-use naming_directory_client::Client;
 use naming_directory_client::watch::Seen;
 use naming_directory_client::wire::Freshness;
+
+use super::Directory;
 
 /// Between two tries to begin.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Keeps the endpoint's addresses of other nodes as the directory has them. `configured` ones stay, behind those.
-pub(super) async fn keep(client: Client, endpoint: Endpoint, configured: BTreeMap<NodeId, SocketAddr>) {
+/// Keeps the endpoint's addresses of other nodes as the directory has them, once there is an endpoint. Configured ones
+/// stay, behind those.
+pub(super) async fn keep(directory: Arc<Directory>) {
+    let mut fabric = directory.fabric.subscribe();
+    let Ok(fabric) = fabric.wait_for(Option::is_some).await.map(|fabric| fabric.clone()) else { return };
+    let (Some(fabric), Some(endpoint)) = (fabric, directory.link.endpoint().cloned()) else { return };
+    let (client, configured) = (directory.client.clone(), fabric.place.peers);
     let Ok(nodes) = "/node".parse::<Name>() else { return };
     let book = move |events: &[Event]| {
         events.iter().for_each(|event| note(&endpoint, &configured, event));

@@ -31,7 +31,7 @@ Examples:
 From one node to three, while the first one serves:
   1. smartswitch pki init DIR; smartswitch pki node DIR --id 1, and 2, and 3
   2. on each node:  [fabric] with listen, ca, certificate, key; a [[fabric.peer]] for each other node; [directory]
-  3. on nodes 2 and 3:  smartswitch run --config node.toml
+  3. on node 1:         smartswitch reload; on nodes 2 and 3:  smartswitch run --config node.toml
   4. on any node:  smartswitch directory add-node 2; smartswitch directory add-node 3
 
 A majority of a shard's members has to run: of three one may be gone, of five two. All commands but `restore` ask a

@@ -97,6 +97,14 @@ impl From<NotReady> for Failed {
 }
 
 impl Access {
+    /// The directory, if it is there.
+    pub fn directory(&self) -> Option<&Arc<Directory>> {
+        match self {
+            Self::Open(directory) => Some(directory),
+            Self::Absent(_) => None,
+        }
+    }
+
     fn open(&self) -> Result<&Arc<Directory>, Failed> {
         match self {
             Self::Open(directory) => Ok(directory),
@@ -126,8 +134,7 @@ impl Asked {
 
 async fn overview(State(access): State<Access>) -> Result<Response, Failed> {
     let directory = access.open()?;
-    let peers = directory.fabric.iter().flat_map(|fabric| fabric.place.peers.keys().copied());
-    let overview = view::overview(&directory.client, directory.node, peers).await;
+    let overview = view::overview(&directory.client, directory.node, directory.peers()).await;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(overview)).into_response())
 }
 

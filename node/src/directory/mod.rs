@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use naming::NodeId;
+use naming::{NodeId, Rack};
 use naming_directory_client::transport::Both;
 use naming_directory_client::{Client, Transport, client};
 use naming_directory_quic::{Link, LinkError};
@@ -39,6 +39,8 @@ use status::Published;
 
 /// How long a request may take. Electing a leader takes half a second.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long peers may take to hear that the node goes.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Why the node cannot have its part in the directory.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +59,9 @@ pub enum OpenError {
 /// The node's part in the directory, open.
 pub struct Directory {
     node: NodeId,
-    location: naming::Location,
-    fabric: Option<Fabric>,
+    rack: Rack,
+    /// How it talks with others; may come while it runs.
+    fabric: watch::Sender<Option<Fabric>>,
     link: Link,
     server: Arc<Server>,
     client: Client,
@@ -84,10 +87,9 @@ impl Directory {
         let both = Arc::new(Both { server: Arc::clone(&server), client: Arc::new(client.clone()) });
         link.deliver_to(&both);
 
-        let addresses = fabric.iter().map(|fabric| fabric.address).collect();
-        let location = naming::Location { node, rack: config.node.rack.clone(), addresses };
+        let (rack, fabric) = (config.node.rack.clone(), watch::Sender::new(fabric));
         let published = Published::default();
-        Ok(Some(Arc::new(Self { node, location, fabric, link, server, client, published, _both: both })))
+        Ok(Some(Arc::new(Self { node, rack, fabric, link, server, client, published, _both: both })))
     }
 
     /// This node.
@@ -105,14 +107,28 @@ impl Directory {
         &self.client
     }
 
+    /// Takes on a `[fabric]`, if it had none, and the certificate that is in its files now. Has to be called on a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// If other nodes would not believe this one, or the address is taken; then nothing has changed.
+    pub fn connect(&self, fabric: &Fabric) -> Result<(), LinkError> {
+        self.link.connect(&fabric.place)?;
+        self.fabric.send_if_modified(|known| known.is_none() && known.replace(fabric.clone()).is_none());
+        Ok(())
+    }
+
+    /// Nodes that the configuration names.
+    fn peers(&self) -> Vec<NodeId> {
+        self.fabric.borrow().iter().flat_map(|fabric| fabric.place.peers.keys().copied()).collect()
+    }
+
     /// Takes part until `draining` turns true; then hands leadership to others for as long as `grace` lasts, and ends.
     pub async fn serve(self: Arc<Self>, mut draining: watch::Receiver<bool>, grace: Duration) {
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(liveness::keep(self.client.clone(), self.location.clone()));
+        tasks.spawn(liveness::keep(Arc::clone(&self)));
+        tasks.spawn(addresses::keep(Arc::clone(&self)));
         tasks.spawn(status::publish(Arc::clone(&self)));
-        if let (Some(endpoint), Some(fabric)) = (self.link.endpoint(), &self.fabric) {
-            tasks.spawn(addresses::keep(self.client.clone(), endpoint.clone(), fabric.place.peers.clone()));
-        }
         _ = draining.wait_for(|draining| *draining).await;
         let server = Arc::clone(&self.server);
         let drained = tokio::task::spawn_blocking(move || server.drain(grace)).await;
@@ -123,7 +139,8 @@ impl Directory {
         let server = Arc::clone(&self.server);
         _ = tokio::task::spawn_blocking(move || server.stop()).await;
         if let Some(endpoint) = self.link.endpoint() {
-            endpoint.close().await;
+            // Peers that are gone do not hear it.
+            _ = tokio::time::timeout(FAREWELL, endpoint.close()).await;
         }
     }
 }

@@ -20,7 +20,7 @@ Examples:
   kill -HUP PID                  the same, with the differences in the node's log
 
 What changes in a [[pool]] that is served over TCP takes effect at once; clients stay connected, and no request is lost.
-Other changes wait for a restart. A file with errors changes nothing: the command ends with 1 and says what is wrong.";
+So does a [fabric] that was not there before; certificates are read again. Other changes wait for a restart. A file with errors changes nothing: the command ends with 1 and says what is wrong.";
 
 /// Options of `reload`.
 #[derive(Debug, Args)]

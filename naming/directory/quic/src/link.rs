@@ -22,7 +22,7 @@ const REQUEST: Messages = Messages::new(3, "directory-request").max_bytes(Channe
 const RESPONSE: Messages = Messages::new(4, "directory-response").max_bytes(Channel::Response.max_bytes());
 
 /// Where a node is on the network.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Place {
     /// Where it listens, over UDP.
     pub listen: SocketAddr,
@@ -51,12 +51,13 @@ pub enum LinkError {
 /// Carries messages of one node.
 pub struct Link {
     carrier: Arc<Carrier>,
+    /// Until it is said who receives.
     inboxes: Mutex<Vec<(Channel, MessageInbox)>>,
 }
 
 struct Carrier {
     node: NodeId,
-    endpoint: Option<Endpoint>,
+    endpoint: OnceLock<Endpoint>,
     /// Who receives; the receiver sends by this, so that neither may own the other.
     here: OnceLock<Weak<dyn Receive>>,
 }
@@ -68,9 +69,29 @@ impl Link {
     /// # Errors
     /// If the certificate is of no use, or the address is taken.
     pub fn open(node: NodeId, place: Option<&Place>) -> Result<Self, LinkError> {
-        let (endpoint, inboxes) = place.map(|place| bind(node, place)).transpose()?.unzip();
-        let carrier = Arc::new(Carrier { node, endpoint, here: OnceLock::new() });
-        Ok(Self { carrier, inboxes: Mutex::new(inboxes.unwrap_or_default()) })
+        let carrier = Arc::new(Carrier { node, endpoint: OnceLock::new(), here: OnceLock::new() });
+        let link = Self { carrier, inboxes: Mutex::default() };
+        place.map_or(Ok(()), |place| link.connect(place))?;
+        Ok(link)
+    }
+
+    /// Begins to listen, if that was not so from the beginning; else takes on the certificate and the authorities that are
+    /// in the files now. Has to be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// If the certificate is of no use, or the address is taken; then nothing has changed.
+    pub fn connect(&self, place: &Place) -> Result<(), LinkError> {
+        let identity = identity(self.carrier.node, place)?;
+        if let Some(endpoint) = self.endpoint() {
+            return Ok(endpoint.reload(identity)?);
+        }
+        let (endpoint, inboxes) = bind(identity, place)?;
+        _ = self.carrier.endpoint.set(endpoint);
+        match self.carrier.here.get() {
+            Some(receiver) => inboxes.into_iter().for_each(|inbox| deliver_to(receiver, inbox)),
+            None => *self.inboxes.lock().unwrap_or_else(PoisonError::into_inner) = inboxes,
+        }
+        Ok(())
     }
 
     /// What sends.
@@ -80,25 +101,29 @@ impl Link {
 
     /// The node's end of the network, if it has one.
     pub fn endpoint(&self) -> Option<&Endpoint> {
-        self.carrier.endpoint.as_ref()
+        self.carrier.endpoint.get()
     }
 
     /// From now on what comes goes to `receiver`, for as long as that is there. Once.
     pub fn deliver_to<R: Receive>(&self, receiver: &Arc<R>) {
         let receiver = Arc::downgrade(&(Arc::clone(receiver) as Arc<dyn Receive>));
-        for (channel, inbox) in self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            tokio::spawn(deliver(channel, inbox, receiver.clone()));
+        for inbox in self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            deliver_to(&receiver, inbox);
         }
         _ = self.carrier.here.set(receiver);
     }
 }
 
-fn bind(node: NodeId, place: &Place) -> Result<(Endpoint, Vec<(Channel, MessageInbox)>), LinkError> {
+fn identity(node: NodeId, place: &Place) -> Result<Identity, LinkError> {
     let identity = Identity::open(&place.files)?;
     if identity.node() != node {
         let (path, found) = (place.files.certificate.clone(), identity.node());
         return Err(LinkError::OtherNode { path, found, own: node });
     }
+    Ok(identity)
+}
+
+fn bind(identity: Identity, place: &Place) -> Result<(Endpoint, Vec<(Channel, MessageInbox)>), LinkError> {
     let config = Config { backoff_max_ms: BACKOFF_MAX_MS, ..Config::default() };
     let mut builder = Builder::new(identity, config);
     let inboxes = Channel::ALL.map(|channel| (channel, builder.messages(messages(channel))));
@@ -109,11 +134,15 @@ fn bind(node: NodeId, place: &Place) -> Result<(Endpoint, Vec<(Channel, MessageI
     Ok((endpoint, inboxes.into()))
 }
 
-async fn deliver(channel: Channel, mut inbox: MessageInbox, receiver: Weak<dyn Receive>) {
-    while let Some(message) = inbox.recv().await {
-        let Some(receiver) = receiver.upgrade() else { return };
-        receiver.receive(message.from, channel, message.bytes);
-    }
+/// For as long as the receiver is there.
+fn deliver_to(receiver: &Weak<dyn Receive>, (channel, mut inbox): (Channel, MessageInbox)) {
+    let receiver = receiver.clone();
+    tokio::spawn(async move {
+        while let Some(message) = inbox.recv().await {
+            let Some(receiver) = receiver.upgrade() else { return };
+            receiver.receive(message.from, channel, message.bytes);
+        }
+    });
 }
 
 fn messages(channel: Channel) -> &'static Messages {
@@ -133,6 +162,6 @@ impl Transport for Carrier {
             return true;
         }
         // The endpoint counts what it drops, and why.
-        self.endpoint.as_ref().is_some_and(|endpoint| endpoint.send(to, messages(channel), message).is_ok())
+        self.endpoint.get().is_some_and(|endpoint| endpoint.send(to, messages(channel), message).is_ok())
     }
 }
