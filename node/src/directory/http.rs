@@ -22,6 +22,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
 use naming::{Name, NodeId};
+use naming_directory_client::watch::Seen;
 use naming_directory_client::wire::Freshness;
 use naming_directory_client::{Error, ShardId};
 use serde::Deserialize;
@@ -155,6 +156,10 @@ async fn watch(State(access): State<Access>, Query(asked): Query<Asked>) -> Resu
     let (directory, name) = (access.open()?, asked.name()?);
     let (lines, told) = mpsc::channel(WAITING);
     let seen = move |seen| {
+        if matches!(&seen, Seen::Changes(events) if events.is_empty()) {
+            // Whoever asked may have gone.
+            return !lines.is_closed();
+        }
         let mut line = serde_json::to_vec(&view::told(seen)).unwrap_or_default();
         line.push(b'\n');
         lines.try_send(Ok(line)).is_ok()

@@ -33,7 +33,7 @@ pub enum Seen {
         /// How things are.
         events: Vec<Event>,
     },
-    /// What changed.
+    /// What changed: nothing, at times, so that whoever does not want to know any more can say so.
     Changes(Vec<Event>),
 }
 
@@ -194,7 +194,7 @@ impl Watch {
         let events: Result<Vec<Event>, _> = changed.events.into_iter().map(event_of).collect();
         let events = events.map_err(|_| Ended::Gap)?;
         let split = events.iter().any(|event| event.change == Change::Split);
-        let go_on = events.is_empty() || seen(Seen::Changes(events));
+        let go_on = seen(Seen::Changes(events));
         *after = position_of(changed.position);
         self.at = Some((shard, *after));
         if split && go_on {
