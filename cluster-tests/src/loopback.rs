@@ -125,13 +125,21 @@ fn start(
     program: &Path,
     arguments: &[String],
 ) -> Result<Process, RackError> {
-    let mut command = Command::new(find_program("setpriv")?);
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(arguments);
-    let mut process = Process::start(name, directory, &mut command)?;
+    let mut process = Process::start(name, directory, &mut tied(program, arguments)?)?;
     process.wait_ready("a connection", START_DEADLINE, |_| {
         TcpStream::connect_timeout(&address.into(), Duration::from_millis(100)).is_ok()
     })?;
     Ok(process)
+}
+
+/// A command whose process is killed when the thread that starts it ends.
+///
+/// # Errors
+/// [`RackError::Missing`] if there is no `setpriv`.
+pub fn tied(program: &Path, arguments: &[String]) -> Result<Command, RackError> {
+    let mut command = Command::new(find_program("setpriv")?);
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(arguments);
+    Ok(command)
 }
 
 /// An address of the loopback interface that nobody listens on now, and that no other call in this process gives.

@@ -14,7 +14,15 @@ impl Scratch {
     /// # Errors
     /// [`RackError::Io`] if it cannot be made.
     pub fn new(name: &str) -> Result<Self, RackError> {
-        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        Self::within(&std::env::temp_dir(), name)
+    }
+
+    /// The same in a directory of one's choice.
+    ///
+    /// # Errors
+    /// As [`new`](Scratch::new).
+    pub fn within(parent: &Path, name: &str) -> Result<Self, RackError> {
+        let path = parent.join(format!("{name}-{}", std::process::id()));
         let what = format!("make the directory {}", path.display());
         std::fs::create_dir_all(&path).map_err(RackError::io(what))?;
         Ok(Self(path))

@@ -24,15 +24,28 @@ pub struct Measured {
 }
 
 impl Measured {
-    pub(super) fn new() -> Self {
+    /// Of nothing yet.
+    #[expect(clippy::new_without_default, reason = "nothing measured is no measurement to fall back on")]
+    pub fn new() -> Self {
         let latency = Histogram::new_with_bounds(1, LONGEST.as_nanos() as u64, 3);
         let latency = latency.expect("bounds that hold for any histogram");
         Self { replies: 0, lost: 0, late: 0, elapsed: Duration::ZERO, latency }
     }
 
-    pub(super) fn record(&mut self, latency: Duration) {
+    /// Counts a reply.
+    pub fn record(&mut self, latency: Duration) {
         self.replies += 1;
         self.latency.saturating_record(latency.as_nanos() as u64);
+    }
+
+    /// Counts what another one counted in the same time.
+    pub fn merge(&mut self, other: &Self) {
+        self.replies += other.replies;
+        self.lost += other.lost;
+        self.late += other.late;
+        self.elapsed = self.elapsed.max(other.elapsed);
+        // Of the same bounds, so it has room.
+        let _ = self.latency.add(&other.latency);
     }
 
     /// Replies each second.

@@ -10,6 +10,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("bridge", "iproute2"),
     ("ethtool", "ethtool"),
+    ("etcd", "etcd-server"),
     ("memcached", "memcached"),
     ("memccapable", "libmemcached-tools"),
     ("setpriv", "util-linux"),

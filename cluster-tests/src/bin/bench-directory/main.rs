@@ -1,0 +1,195 @@
+//! `bench-directory`: SmartSwitch's name directory beside etcd. Both have three members on this machine, each a process of
+//! its own, and acknowledge a write when it is synced to the disks of two of them. One generator, this process, drives
+//! both, with as many clients and connections, on the same cores.
+//!
+//! Rounds run through all points, and at each point through all arms, so that what disturbs the machine disturbs all alike.
+//! Kills of leaders and large directories have clusters of their own, one arm after the other.
+
+mod arms;
+mod charts;
+mod client;
+mod cluster;
+mod disk;
+mod entry;
+mod etcd;
+mod failover;
+mod fill;
+mod load;
+mod member;
+mod names;
+mod point;
+mod report;
+mod results;
+mod steady;
+mod until;
+mod watch;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use cluster_tests::bench::progress::Progress;
+use cluster_tests::open_files;
+use cluster_tests::scratch::Scratch;
+
+use arms::Arm;
+use client::Aim;
+use cluster::Cluster;
+use disk::Disk;
+use point::{Point, WATCHERS};
+use report::Report;
+use results::Samples;
+
+/// Why something could not be measured.
+type Failure = Box<dyn Error + Send + Sync>;
+
+#[derive(Debug, Parser)]
+#[command(about = "Measures SmartSwitch's name directory beside etcd")]
+struct Arguments {
+    /// Write the results as JSON to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Keep JSON, tables and plots in cluster-tests/results, not in its directory `local`, which git ignores.
+    #[arg(long)]
+    save: bool,
+    /// One round, short runs, few names: to see that all works.
+    #[arg(long)]
+    quick: bool,
+    /// Only this arm; may be repeated. Ratios need `etcd`, too.
+    #[arg(long, value_enum)]
+    only: Vec<Arm>,
+    /// Only what has this in its name, as `publish`, `resolve`, `watch`, `failover` or `names`; may be repeated.
+    #[arg(long)]
+    point: Vec<String>,
+    /// Seconds of each measurement.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Rounds.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Clients at a time, each with a connection of its own.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    clients: u16,
+    /// Kills of each arm's leader.
+    #[arg(long)]
+    kills: Option<usize>,
+    /// Names of the large directory: etcd's members want about 1 KiB each for one, of memory and of disk.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    names: Option<u64>,
+    /// Where members keep their data: on a disk.
+    #[arg(long, default_value = "/var/tmp")]
+    directory: PathBuf,
+}
+
+/// How much is measured.
+#[derive(Debug)]
+struct Plan {
+    rounds: usize,
+    points: Vec<Point>,
+    arms: Vec<Arm>,
+    clients: usize,
+    warm_up: Duration,
+    measure: Duration,
+    /// Of each leader; 0: none is killed.
+    kills: usize,
+    /// Of the large directory; 0: there is none.
+    names: u64,
+}
+
+impl Plan {
+    fn of(arguments: &Arguments) -> Self {
+        let (rounds, warm_up_ms, measure_ms) = if arguments.quick { (1, 300, 1000) } else { (3, 500, 3000) };
+        let (kills, names) = if arguments.quick { (2, 50_000) } else { (7, 1_000_000) };
+        let is_chosen = |name: &str| {
+            arguments.point.is_empty() || arguments.point.iter().any(|part| name.contains(part.as_str()))
+        };
+        let wanted = |arm: &Arm| arguments.only.is_empty() || arguments.only.contains(arm);
+        Self {
+            rounds: arguments.rounds.unwrap_or(rounds),
+            points: Point::ALL.into_iter().filter(|point| is_chosen(&point.to_string())).collect(),
+            arms: Arm::ALL.into_iter().filter(wanted).collect(),
+            clients: arguments.clients.into(),
+            warm_up: Duration::from_millis(warm_up_ms),
+            measure: arguments.seconds.map_or(Duration::from_millis(measure_ms), Duration::from_secs),
+            kills: if is_chosen("failover") { arguments.kills.unwrap_or(kills) } else { 0 },
+            names: if is_chosen("names") { arguments.names.unwrap_or(names) } else { 0 },
+        }
+    }
+
+    /// Arms that are measured while all is well.
+    fn steady_arms(&self) -> impl Iterator<Item = Arm> {
+        self.arms.iter().copied().filter(|arm| arm.differs_while_all_is_well())
+    }
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments = Arguments::parse();
+    let plan = Plan::of(&arguments);
+    // A few for each connection of each arm, here and in a member; etcd's own needs are far more.
+    open_files::allow(8 * (plan.clients + WATCHERS) as u64 + 4096)?;
+    let scratch = Scratch::within(&arguments.directory, "bench-directory")?;
+    let mut report = Report::begin(plan.rounds, plan.clients, Disk::probe(scratch.path())?);
+    // This thread starts all members: they are killed when it ends.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    report.results = runtime.block_on(measure(&plan, &scratch));
+    print!("{}", report.to_markdown());
+    if let Some(file) = &arguments.json {
+        std::fs::write(file, report.to_json())?;
+    }
+    let directory = report.save(arguments.save)?;
+    eprintln!("saved in {}", directory.display());
+    if report.results.failures.is_empty() { Ok(()) } else { Err("not everything could be measured".into()) }
+}
+
+/// Measures everything. What fails is named in the results and left out.
+async fn measure(plan: &Plan, scratch: &Scratch) -> results::Results {
+    let mut samples = Samples::default();
+    if !plan.points.is_empty() {
+        steady::measure(plan, scratch, &mut samples).await;
+    }
+    if plan.kills > 0 {
+        kill_leaders(plan, scratch, &mut samples).await;
+    }
+    if plan.names > 0 {
+        fill_large_directories(plan, scratch, &mut samples).await;
+    }
+    samples.summarize()
+}
+
+async fn kill_leaders(plan: &Plan, scratch: &Scratch, samples: &mut Samples) {
+    let bar = Progress.bar("failover", (plan.kills * plan.arms.len()) as u64);
+    for arm in &plan.arms {
+        bar.set_message(arm.to_string());
+        let directory = scratch.path().join(format!("failover-{arm}"));
+        let outages = async {
+            let mut cluster = Cluster::found(*arm, &directory).await?;
+            let clients = cluster.connect(plan.clients, Aim::All).await?;
+            failover::run(&mut cluster, &clients, plan.kills, || bar.inc(1)).await
+        };
+        match outages.await {
+            Ok(outages) => samples.add_outages(*arm, outages),
+            Err(error) => samples.fail(format!("failover: {arm}"), error),
+        }
+    }
+    bar.finish_and_clear();
+}
+
+async fn fill_large_directories(plan: &Plan, scratch: &Scratch, samples: &mut Samples) {
+    let bar = Progress.bar("names", plan.names * plan.steady_arms().count() as u64);
+    for arm in plan.steady_arms() {
+        bar.set_message(arm.to_string());
+        let directory = scratch.path().join(format!("names-{arm}"));
+        let size = async {
+            let mut cluster = Cluster::found(arm, &directory).await?;
+            names::run(&mut cluster, plan.names, &directory, &bar).await
+        };
+        match size.await {
+            Ok(size) => samples.add_size(arm, plan.names, size),
+            Err(error) => samples.fail(format!("names: {arm}"), error),
+        }
+        // The other one may need the room.
+        let _ = std::fs::remove_dir_all(directory);
+    }
+    bar.finish_and_clear();
+}

@@ -1,0 +1,94 @@
+//! Loads while all members live.
+
+use std::sync::Arc;
+
+use cluster_tests::bench::progress::Progress;
+use cluster_tests::scratch::Scratch;
+
+use crate::arms::Arm;
+use crate::client::{Aim, Client, Freshness};
+use crate::cluster::Cluster;
+use crate::fill::fill;
+use crate::load::{self, Published, Task};
+use crate::point::{Point, WATCHERS};
+use crate::results::{Sample, Samples};
+use crate::{Failure, Plan, watch};
+
+/// Names that are there before anything is measured, and are asked for.
+const KNOWN: u64 = 20_000;
+
+/// One directory, with clients.
+struct Ground {
+    arm: Arm,
+    cluster: Cluster,
+    published: Arc<Published>,
+    /// Clients of the leader, where it matters to whom one talks.
+    clients: Vec<Client>,
+    /// Clients of all members in turn, at least as many as watch.
+    spread: Vec<Client>,
+}
+
+impl Ground {
+    async fn build(arm: Arm, round: usize, plan: &Plan, scratch: &Scratch) -> Result<Self, Failure> {
+        let directory = scratch.path().join(format!("steady-{round}-{arm}"));
+        let cluster = Cluster::found(arm, &directory).await?;
+        let clients = cluster.connect(plan.clients, Aim::Leader).await?;
+        fill(&clients, KNOWN, 1, |_| {}).await?;
+        Ok(Self {
+            arm,
+            spread: cluster.connect(plan.clients.max(WATCHERS), Aim::Spread).await?,
+            published: Arc::new(Published::after(KNOWN)),
+            clients,
+            cluster,
+        })
+    }
+
+    async fn measure(&self, point: Point, round: usize, plan: &Plan) -> Result<Sample, Failure> {
+        let cpu_time = || self.cluster.cpu_time();
+        let (clients, task) = match point {
+            Point::Publish(names) => {
+                (&self.clients[..], Task::Publish { published: Arc::clone(&self.published), names })
+            }
+            Point::Resolve => {
+                (&self.clients[..], Task::Resolve { known: KNOWN, freshness: Freshness::Linearizable })
+            }
+            Point::ResolveLocal => {
+                (&self.spread[..plan.clients], Task::Resolve { known: KNOWN, freshness: Freshness::Local })
+            }
+            Point::Watch(names) => {
+                let title = format!("watched-{names}");
+                let run =
+                    watch::run(&self.clients[0], &self.spread[..WATCHERS], names, &title, plan, cpu_time);
+                return Ok(Sample::of(point, &run.await?));
+            }
+        };
+        Ok(Sample::of(point, &load::run(clients, &task, round as u64, plan, cpu_time).await?))
+    }
+}
+
+/// Measures every arm at every point in every round. What fails is named in the samples and left out.
+pub(crate) async fn measure(plan: &Plan, scratch: &Scratch, samples: &mut Samples) {
+    let steps = plan.rounds * plan.points.len() * plan.steady_arms().count();
+    let bar = Progress.bar("directory", steps as u64);
+    for round in 0..plan.rounds {
+        let mut grounds = Vec::new();
+        for arm in plan.steady_arms() {
+            bar.set_message(format!("starting {arm}"));
+            match Ground::build(arm, round, plan, scratch).await {
+                Ok(ground) => grounds.push(ground),
+                Err(error) => samples.fail(arm, error),
+            }
+        }
+        for point in &plan.points {
+            for ground in &grounds {
+                bar.set_message(format!("{point}: {}", ground.arm));
+                match ground.measure(*point, round, plan).await {
+                    Ok(sample) => samples.add(*point, ground.arm, round, sample),
+                    Err(error) => samples.fail(format!("{point}: {}", ground.arm), error),
+                }
+                bar.inc(1);
+            }
+        }
+    }
+    bar.finish_and_clear();
+}
