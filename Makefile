@@ -7,8 +7,9 @@ export ROCKSDB_STATIC := 1
 FAST := $(CARGO_TARGET_DIR)/fast
 CARGO := cargo
 JSON ?=
+NAMES ?=
 
-.PHONY: help setup setup-clients rocksdb run test check unit cluster rack top bench-memswitch bench-memcached fuzz clean-racks
+.PHONY: help setup setup-clients rocksdb run test check unit cluster rack top bench-memswitch bench-memcached bench-directory fuzz clean-racks
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -57,6 +58,10 @@ bench-memswitch: setup ## Capacity and latency beside testpmd, twemproxy and no 
 bench-memcached: setup ## Cost and latency of a middle box for clients over TCP, beside twemproxy. JSON=FILE for scripts.
 	$(CARGO) build --release -p node -p cluster-tests
 	SMARTSWITCH_BIN=$(CARGO_TARGET_DIR)/release/smartswitch $(CARGO_TARGET_DIR)/release/bench-memcached $(if $(JSON),--json $(JSON))
+
+bench-directory: setup ## The name directory beside etcd. JSON=FILE for scripts; NAMES=N for a larger directory.
+	$(CARGO) build --release -p cluster-tests --bin bench-directory
+	$(CARGO_TARGET_DIR)/release/bench-directory $(if $(JSON),--json $(JSON)) $(if $(NAMES),--names $(NAMES))
 
 fuzz: ## Fuzz every parser for SECONDS each (60 unless told). Needs a nightly toolchain and cargo-fuzz.
 	@ops/fuzz $(or $(SECONDS_EACH),60)

@@ -6,7 +6,7 @@ use naming::{Digest, Name};
 
 use crate::entry::Entry;
 use crate::watch::FanOut;
-use crate::{Failure, etcd};
+use crate::{Failure, etcd, smartswitch};
 
 /// How fresh an answer has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub(crate) enum Aim {
 #[derive(Clone)]
 pub(crate) enum Client {
     Etcd(etcd::Client),
+    Smartswitch(smartswitch::Client),
 }
 
 impl Client {
@@ -42,6 +43,7 @@ impl Client {
     pub(crate) async fn publish(&self, entries: &[Entry]) -> Result<(), Failure> {
         match self {
             Self::Etcd(client) => client.publish(entries).await,
+            Self::Smartswitch(client) => client.publish(entries).await,
         }
     }
 
@@ -52,6 +54,7 @@ impl Client {
     pub(crate) async fn resolve(&self, name: &Name, freshness: Freshness) -> Result<Option<Digest>, Failure> {
         match self {
             Self::Etcd(client) => client.resolve(name, freshness).await,
+            Self::Smartswitch(client) => client.resolve(name, freshness).await,
         }
     }
 
@@ -62,6 +65,7 @@ impl Client {
     pub(crate) async fn watch(&self, prefix: &Name, fan_out: &Arc<FanOut>) -> Result<(), Failure> {
         match self {
             Self::Etcd(client) => client.watch(prefix, fan_out).await,
+            Self::Smartswitch(client) => client.watch(prefix, fan_out).await,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! A directory of three members on this machine, whichever it is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use naming_directory::catalog::capacity::MAX_BATCH;
 
 use crate::Failure;
 use crate::arms::Arm;
@@ -9,6 +11,7 @@ use crate::client::{Aim, Client};
 use crate::etcd::{self, Elections};
 use crate::member::{Footprint, Member};
 use crate::point::BATCH;
+use crate::smartswitch;
 use crate::until::until;
 
 /// Members that found a directory.
@@ -25,6 +28,7 @@ const START: Duration = Duration::from_secs(60);
 /// A directory of three members. All are killed when it is dropped.
 pub(crate) enum Cluster {
     Etcd(etcd::Cluster),
+    Smartswitch(Box<smartswitch::Cluster>),
 }
 
 impl Cluster {
@@ -37,11 +41,7 @@ impl Cluster {
         let cluster = match arm {
             Arm::Etcd => Self::Etcd(etcd::Cluster::found(directory, Elections::AsItComes).await?),
             Arm::EtcdBrisk => Self::Etcd(etcd::Cluster::found(directory, Elections::Brisk).await?),
-            Arm::Smartswitch => {
-                return Err(
-                    "not built in yet: it needs the directory's server and the network between nodes".into(),
-                );
-            }
+            Arm::Smartswitch => Self::Smartswitch(smartswitch::Cluster::found(directory)?.into()),
         };
         cluster.serves().await?;
         Ok(cluster)
@@ -77,12 +77,14 @@ impl Cluster {
     pub(crate) fn members(&self) -> &[Member] {
         match self {
             Self::Etcd(cluster) => &cluster.members,
+            Self::Smartswitch(cluster) => &cluster.members,
         }
     }
 
     pub(crate) fn members_mut(&mut self) -> &mut [Member] {
         match self {
             Self::Etcd(cluster) => &mut cluster.members,
+            Self::Smartswitch(cluster) => &mut cluster.members,
         }
     }
 
@@ -90,6 +92,7 @@ impl Cluster {
     pub(crate) async fn leader(&self) -> Option<usize> {
         match self {
             Self::Etcd(cluster) => cluster.leader().await,
+            Self::Smartswitch(cluster) => cluster.leader().await,
         }
     }
 
@@ -97,6 +100,7 @@ impl Cluster {
     pub(crate) async fn applied(&self, number: usize) -> Option<u64> {
         match self {
             Self::Etcd(cluster) => cluster.applied(number).await,
+            Self::Smartswitch(cluster) => cluster.applied(number).await,
         }
     }
 
@@ -109,6 +113,9 @@ impl Cluster {
             Self::Etcd(cluster) => {
                 Ok(cluster.connect(count, aim).await?.into_iter().map(Client::Etcd).collect())
             }
+            Self::Smartswitch(cluster) => {
+                Ok(cluster.connect(count)?.into_iter().map(Client::Smartswitch).collect())
+            }
         }
     }
 
@@ -116,16 +123,18 @@ impl Cluster {
     pub(crate) fn largest_batch(&self) -> usize {
         match self {
             Self::Etcd(_) => BATCH,
+            Self::Smartswitch(_) => MAX_BATCH,
         }
     }
 
-    /// Writes what a member has to a file, and syncs that.
+    /// Has what a member has written to a file of `directory`, and synced. Which file.
     ///
     /// # Errors
-    /// If that fails, or the directory has no such thing.
-    pub(crate) async fn snapshot(&self, number: usize, file: &Path) -> Result<(), Failure> {
+    /// If that fails.
+    pub(crate) async fn snapshot(&mut self, number: usize, directory: &Path) -> Result<PathBuf, Failure> {
         match self {
-            Self::Etcd(cluster) => cluster.snapshot(number, file).await,
+            Self::Etcd(cluster) => cluster.snapshot(number, directory).await,
+            Self::Smartswitch(cluster) => cluster.snapshot(number).await,
         }
     }
 
@@ -137,6 +146,7 @@ impl Cluster {
     pub(crate) async fn replace(&mut self, dead: usize, patience: Duration) -> Result<Duration, Failure> {
         let began = match self {
             Self::Etcd(cluster) => cluster.replace(dead, patience).await?,
+            Self::Smartswitch(cluster) => cluster.replace(dead, patience).await?,
         };
         self.caught_up(SPARE, patience).await?;
         Ok(began.elapsed())

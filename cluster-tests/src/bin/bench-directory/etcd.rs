@@ -151,17 +151,19 @@ impl Cluster {
         Ok(clients)
     }
 
-    /// Writes a member's snapshot to a file, and syncs that.
+    /// Writes a member's snapshot to a file of `directory`, and syncs that.
     ///
     /// # Errors
     /// If it does not come.
-    pub(crate) async fn snapshot(&self, number: usize, file: &Path) -> Result<(), Failure> {
-        let mut file = File::create(file)?;
+    pub(crate) async fn snapshot(&self, number: usize, directory: &Path) -> Result<PathBuf, Failure> {
+        let path = directory.join("snapshot");
+        let mut file = File::create(&path)?;
         let mut snapshot = self.places[number].probe.maintenance_client().snapshot().await?;
         while let Some(chunk) = snapshot.message().await? {
             file.write_all(chunk.blob())?;
         }
-        Ok(file.sync_all()?)
+        file.sync_all()?;
+        Ok(path)
     }
 
     /// Puts the spare member, whose disk is empty, in the place of another one, which is dead. When it was started.

@@ -20,12 +20,13 @@ mod names;
 mod point;
 mod report;
 mod results;
+mod smartswitch;
 mod steady;
 mod until;
 mod watch;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
@@ -77,6 +78,9 @@ struct Arguments {
     /// Names of the large directory: etcd's members want about 1 KiB each for one, of memory and of disk.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     names: Option<u64>,
+    /// Be a member of SmartSwitch's directory, as this file says.
+    #[arg(long, hide = true)]
+    serve_member: Option<PathBuf>,
     /// Where members keep their data: on a disk.
     #[arg(long, default_value = "/var/tmp")]
     directory: PathBuf,
@@ -125,6 +129,9 @@ impl Plan {
 
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
+    if let Some(file) = &arguments.serve_member {
+        match smartswitch::member::serve(file)? {}
+    }
     let plan = Plan::of(&arguments);
     // A few for each connection of each arm, here and in a member; etcd's own needs are far more.
     open_files::allow(8 * (plan.clients + WATCHERS) as u64 + 4096)?;
@@ -171,6 +178,7 @@ async fn kill_leaders(plan: &Plan, scratch: &Scratch, samples: &mut Samples) {
             Ok(outages) => samples.add_outages(*arm, outages),
             Err(error) => samples.fail(format!("failover: {arm}"), error),
         }
+        make_room(&directory);
     }
     bar.finish_and_clear();
 }
@@ -188,8 +196,12 @@ async fn fill_large_directories(plan: &Plan, scratch: &Scratch, samples: &mut Sa
             Ok(size) => samples.add_size(arm, plan.names, size),
             Err(error) => samples.fail(format!("names: {arm}"), error),
         }
-        // The other one may need the room.
-        let _ = std::fs::remove_dir_all(directory);
+        make_room(&directory);
     }
     bar.finish_and_clear();
+}
+
+/// Removes the data of members that are gone: others may need the room. What stays goes with the rest at the end.
+fn make_room(directory: &Path) {
+    let _ = std::fs::remove_dir_all(directory);
 }

@@ -8,6 +8,7 @@ use cluster_tests::RackError;
 use cluster_tests::bench::cpu_time;
 use cluster_tests::loopback::tied;
 use cluster_tests::rack::Process;
+use nix::sys::signal::Signal;
 
 use crate::disk;
 
@@ -53,6 +54,13 @@ impl Member {
     /// Kills it (SIGKILL) and waits for its end.
     pub(crate) fn kill(&mut self) {
         self.process = None;
+    }
+
+    /// Sends it a signal, if it runs.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        if let Some(process) = &mut self.process {
+            process.signal(signal);
+        }
     }
 
     /// The end of its log, if it runs.

@@ -26,7 +26,7 @@ pub(crate) struct Size {
     /// Each member, on average.
     pub(crate) member: Footprint,
     /// Writing what a member has to a file, and the bytes of that.
-    pub(crate) snapshot: Option<(Duration, u64)>,
+    pub(crate) snapshot: (Duration, u64),
     /// From the start of all members, which were killed, to the first linearizable answer.
     pub(crate) recovery: Duration,
     /// From the start of a member with an empty disk, in the place of a dead one, until it has everything.
@@ -53,9 +53,9 @@ pub(crate) async fn run(
         Footprint { memory: mean(|it| it.memory), mapped: mean(|it| it.mapped), disk: mean(|it| it.disk) };
 
     bar.set_message("snapshot");
-    let (began, file) = (Instant::now(), scratch.join("snapshot"));
-    cluster.snapshot(0, &file).await?;
-    let snapshot = Some((began.elapsed(), std::fs::metadata(&file)?.len()));
+    let began = Instant::now();
+    let file = cluster.snapshot(0, scratch).await?;
+    let snapshot = (began.elapsed(), std::fs::metadata(&file)?.len());
     std::fs::remove_file(&file)?;
 
     bar.set_message("recovery");

@@ -124,9 +124,9 @@ pub(crate) struct SizeRow {
     /// Disk of a member.
     pub(crate) disk_mib: f64,
     /// Writing what a member has to a file.
-    pub(crate) snapshot_seconds: Option<f64>,
+    pub(crate) snapshot_seconds: f64,
     /// That file.
-    pub(crate) snapshot_mib: Option<f64>,
+    pub(crate) snapshot_mib: f64,
     /// From the start of all members, which were killed, to the first linearizable answer.
     pub(crate) recovery_seconds: f64,
     /// Until a member that began with an empty disk has everything.
@@ -215,8 +215,8 @@ impl SizeRow {
             memory_mib: size.member.memory as f64 / MIB,
             mapped_mib: size.member.mapped as f64 / MIB,
             disk_mib: size.member.disk as f64 / MIB,
-            snapshot_seconds: size.snapshot.map(|(time, _)| time.as_secs_f64()),
-            snapshot_mib: size.snapshot.map(|(_, bytes)| bytes as f64 / MIB),
+            snapshot_seconds: size.snapshot.0.as_secs_f64(),
+            snapshot_mib: size.snapshot.1 as f64 / MIB,
             recovery_seconds: size.recovery.as_secs_f64(),
             catch_up_seconds: size.catch_up.as_secs_f64(),
         }
@@ -284,8 +284,6 @@ impl Results {
             "arm", "names", "load", "memory", "mapped", "disk", "snapshot", "its MiB", "recovery", "catch-up",
         ];
         let mut table = Table::new(title, &heads);
-        let maybe =
-            |value: Option<f64>, digits| value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
         for row in &self.sizes {
             table.row([
                 row.arm.to_string(),
@@ -294,8 +292,8 @@ impl Results {
                 format!("{:.0}", row.memory_mib),
                 format!("{:.0}", row.mapped_mib),
                 format!("{:.0}", row.disk_mib),
-                maybe(row.snapshot_seconds, 2),
-                maybe(row.snapshot_mib, 0),
+                format!("{:.2}", row.snapshot_seconds),
+                format!("{:.0}", row.snapshot_mib),
                 format!("{:.2}", row.recovery_seconds),
                 format!("{:.2}", row.catch_up_seconds),
             ]);

@@ -1,5 +1,6 @@
 //! Loads while all members live.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cluster_tests::bench::progress::Progress;
@@ -12,7 +13,7 @@ use crate::fill::fill;
 use crate::load::{self, Published, Task};
 use crate::point::{Point, WATCHERS};
 use crate::results::{Sample, Samples};
-use crate::{Failure, Plan, watch};
+use crate::{Failure, Plan, make_room, watch};
 
 /// Names that are there before anything is measured, and are asked for.
 const KNOWN: u64 = 20_000;
@@ -30,8 +31,7 @@ struct Ground {
 
 impl Ground {
     async fn build(arm: Arm, round: usize, plan: &Plan, scratch: &Scratch) -> Result<Self, Failure> {
-        let directory = scratch.path().join(format!("steady-{round}-{arm}"));
-        let cluster = Cluster::found(arm, &directory).await?;
+        let cluster = Cluster::found(arm, &directory(arm, round, scratch)).await?;
         let clients = cluster.connect(plan.clients, Aim::Leader).await?;
         fill(&clients, KNOWN, 1, |_| {}).await?;
         Ok(Self {
@@ -89,6 +89,16 @@ pub(crate) async fn measure(plan: &Plan, scratch: &Scratch, samples: &mut Sample
                 bar.inc(1);
             }
         }
+        for ground in grounds {
+            let directory = directory(ground.arm, round, scratch);
+            drop(ground);
+            make_room(&directory);
+        }
     }
     bar.finish_and_clear();
+}
+
+/// Where an arm keeps its data in a round.
+fn directory(arm: Arm, round: usize, scratch: &Scratch) -> PathBuf {
+    scratch.path().join(format!("steady-{round}-{arm}"))
 }

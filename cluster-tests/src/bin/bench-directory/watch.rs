@@ -25,13 +25,15 @@ pub(crate) struct FanOut {
 }
 
 impl FanOut {
-    /// A watcher has seen so many names. `false`: it need not go on.
+    /// A watcher has seen so many names, maybe none. `false`: it need not go on.
     pub(crate) fn seen(&self, names: usize) -> bool {
+        // Read first: once all have seen all, the next step may be the last one, which this watcher is to see, too.
+        let go_on = !self.over.load(Ordering::Acquire);
         let names = names as i64;
-        if self.left.fetch_sub(names, Ordering::AcqRel) == names {
+        if names > 0 && self.left.fetch_sub(names, Ordering::AcqRel) == names {
             self.all.notify_one();
         }
-        !self.over.load(Ordering::Acquire)
+        go_on
     }
 
     fn expect(&self, names: usize) {
@@ -86,4 +88,22 @@ pub(crate) async fn run(
     fan_out.over.store(true, Ordering::Release);
     step().await?;
     Ok(Loaded { measured, rise })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_is_over_when_all_have_seen_all_and_not_before() {
+        let fan_out = FanOut::default();
+        assert!(fan_out.seen(0));
+        fan_out.expect(3);
+        assert!(fan_out.seen(1) && fan_out.seen(0));
+        let waiting = timeout(Duration::from_millis(1), fan_out.wait());
+        assert!(waiting.await.is_err(), "two are left");
+        fan_out.over.store(true, Ordering::Release);
+        assert!(!fan_out.seen(2));
+        fan_out.wait().await.unwrap();
+    }
 }

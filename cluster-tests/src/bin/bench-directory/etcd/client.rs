@@ -12,19 +12,21 @@ use crate::watch::FanOut;
 
 /// Clones share a connection.
 #[derive(Clone)]
-pub(crate) struct Client {
+pub(crate) struct Client(Arc<Parts>);
+
+struct Parts {
     pairs: KvClient,
     watches: WatchClient,
 }
 
 impl Client {
     pub(crate) fn new(client: &etcd_client::Client) -> Self {
-        Self { pairs: client.kv_client(), watches: client.watch_client() }
+        Self(Arc::new(Parts { pairs: client.kv_client(), watches: client.watch_client() }))
     }
 
     /// One put, or one transaction of puts.
     pub(crate) async fn publish(&self, entries: &[Entry]) -> Result<(), Failure> {
-        let mut pairs = self.pairs.clone();
+        let mut pairs = self.0.pairs.clone();
         if let [entry] = entries {
             pairs.put(key(&entry.name), value(entry), None::<PutOptions>).await?;
         } else {
@@ -40,14 +42,14 @@ impl Client {
             Freshness::Linearizable => None,
             Freshness::Local => Some(GetOptions::new().with_serializable()),
         };
-        let got = self.pairs.clone().get(key(name), options).await?;
+        let got = self.0.pairs.clone().get(key(name), options).await?;
         let digest = |value: &[u8]| value.first_chunk().copied().map(Digest::from_bytes);
         Ok(got.kvs().first().and_then(|pair| digest(pair.value())))
     }
 
     pub(crate) async fn watch(&self, prefix: &Name, fan_out: &Arc<FanOut>) -> Result<(), Failure> {
         let options = WatchOptions::new().with_prefix();
-        let mut stream = self.watches.clone().watch(key(prefix), Some(options)).await?;
+        let mut stream = self.0.watches.clone().watch(key(prefix), Some(options)).await?;
         // The first message says that it has begun.
         stream.message().await?.ok_or("a watch ended before it began")?;
         let fan_out = Arc::clone(fan_out);
