@@ -124,7 +124,7 @@ pub struct RunOptions {
     /// Bytes for the items of memcached, such as 64MiB. Overrides `memory` in `[embedded]`.
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<ByteSize>,
-    /// Where the node keeps what outlives it. Overrides `data` in [node]. Without either: STATE_DIRECTORY, which systemd
+    /// Where the node keeps what outlives it. Overrides `data` in `[node]`. Without either: STATE_DIRECTORY, which systemd
     /// sets, or smartswitch in XDG_DATA_HOME, /var/lib (as root) or ~/.local/share.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub data: Option<PathBuf>,

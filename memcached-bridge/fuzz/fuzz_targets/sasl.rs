@@ -81,6 +81,7 @@ fn with_session(stream: &[u8], piece: usize) -> Dialogue {
                 Needs::Input => break,
                 Needs::Output => {}
                 Needs::Close => return Dialogue { closed: true, ..dialogue },
+                Needs::Store => panic!("a patient session was turned away"),
             }
         }
     }

@@ -139,7 +139,7 @@ pub struct RestoreOptions {
     /// The configuration that the node is to run with: it says which node it is, and where its data is.
     #[arg(long, short, value_name = "CONFIG", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
-    /// Where the node keeps its data. Overrides `data` in [node].
+    /// Where the node keeps its data. Overrides `data` in `[node]`.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub data: Option<PathBuf>,
 }
