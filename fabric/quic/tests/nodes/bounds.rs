@@ -176,7 +176,8 @@ async fn handshakes_from_forged_addresses_leave_room_for_others() {
     }
     until("all that may be without a proof", || node.count("handshakes_retried") > 0).await;
     let before = node.count("handshakes_retried");
-    Stranger::with(&ca, &files).connect(node.id(), node.address()).await.unwrap();
+    // Held until the node has taken it: it could end before.
+    let _connected = Stranger::with(&ca, &files).connect(node.id(), node.address()).await.unwrap();
     until("the connection", || node.count("connections_accepted") == 1).await;
     assert!(node.count("handshakes_retried") > before);
     assert_eq!(node.count("handshakes_ignored"), 0);

@@ -81,10 +81,11 @@ async fn many_calls_go_beside_one_another() {
 async fn calls_that_fail_say_why() {
     let ca = Ca::new();
     let (a, mut b) = (ca.node(1), ca.node(2));
-    let call = |channel, len: usize| {
+    let call_within = |channel, len: usize, time| {
         let endpoint = a.endpoint.clone();
-        async move { endpoint.call(id(2), channel, Bytes::from(vec![0; len]), SECOND).await.unwrap_err() }
+        async move { endpoint.call(id(2), channel, Bytes::from(vec![0; len]), time).await.unwrap_err() }
     };
+    let call = |channel, len| call_within(channel, len, SECOND);
     let unknown = call(&ASK, 0).await;
     assert!(unknown.was_never_taken(), "{unknown}");
     assert!(unknown.to_string().contains("nothing is known of node 0000000000000002"), "{unknown}");
@@ -110,13 +111,13 @@ async fn calls_that_fail_say_why() {
     assert_eq!(b.count("calls_refused_busy"), 1);
 
     // Dropped without a reply.
-    let dropped = tokio::spawn(call(&ONE, 0));
+    let dropped = tokio::spawn(call_within(&ONE, 0, PATIENCE));
     drop(soon("the call", b.one.recv()).await);
     let dropped = dropped.await.unwrap();
     assert_eq!(dropped.reason, CallFailure::Stream(StreamError::Refused(Refusal::Cancelled)));
     assert!(!dropped.was_never_taken());
 
-    let too_long = tokio::spawn(call(&ONE, 0));
+    let too_long = tokio::spawn(call_within(&ONE, 0, PATIENCE));
     let taken = soon("the call", b.one.recv()).await.unwrap();
     taken.reply(Bytes::from(vec![0; (1 << 20) + 1])).unwrap_err();
     too_long.await.unwrap();
