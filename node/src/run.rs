@@ -103,13 +103,14 @@ async fn serve(
     };
     let clock = shared.clock;
     let proxies = Proxies::start(&config, shared, spans.as_ref(), &draining)?.map(Arc::new);
-    let directory = directory(&config).await?;
-    let reloader = Reloader::new(file, config.clone(), proxies.clone(), directory.directory().cloned());
-    let reloader = Arc::new(reloader);
-    let embedded = match config.embedded.zip(server) {
+    let embedded = match config.embedded.clone().zip(server) {
         Some((embedded, server)) => Some(Opened::open(embedded, server, clock, sampling).await?),
         None => None,
     };
+    // Last of what may fail: its threads have to be stopped in order once they run.
+    let directory = directory(&config).await?;
+    let reloader = Reloader::new(file, config.clone(), proxies.clone(), directory.directory().cloned());
+    let reloader = Arc::new(reloader);
 
     let mut ready = String::from("ready: ");
     let mut tasks = JoinSet::new();

@@ -35,7 +35,10 @@ fn udp() -> UdpSocket {
 #[test]
 fn it_serves_over_tcp_and_udp_and_ends_when_told() {
     let mut node = Node::start();
-    let expected = format!("ready: memcached {} (tcp, udp), admin http://{}/\n", node.memcached, node.admin);
+    let expected = format!(
+        "ready: memcached {} (tcp, udp), directory (node 0000000000000001), admin http://{}/\n",
+        node.memcached, node.admin
+    );
     assert_eq!(node.ready, expected);
     assert_eq!(node.ask("set a 7 0 5\r\nhello\r\nget a b\r\n"), "STORED\r\nVALUE a 7 5\r\nhello\r\nEND\r\n");
 
