@@ -7,6 +7,8 @@
 #[path = "../../memcached-bridge/tests/differential/streams/mod.rs"]
 mod streams;
 mod support;
+#[path = "../../memcached-bridge/tests/differential/whole.rs"]
+mod whole;
 
 use cluster_tests::admin::Metrics;
 use cluster_tests::config::{Embedded, EmbeddedPool};
@@ -15,12 +17,12 @@ use cluster_tests::memcached::{Command, Encoding, Item, Outcome, RequestId, TcpC
 use cluster_tests::rack::{Driver, Rack};
 use cluster_tests::scratch::Scratch;
 use cluster_tests::wait;
-use memcached_bridge::protocol::{Protocol, Step};
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 use streams::random::Random;
 use streams::{DETERMINISTIC, binary, difference, seed, text as streams_text, unix};
 use support::{IN_TIME, get, pool_client, set, text};
+use whole::are_whole;
 
 const CLIENTS: &str = "10.77.0.0/24";
 const REQUESTS: usize = 1000;
@@ -196,18 +198,5 @@ impl Datagrams {
 /// Whether these are whole commands that fit one packet: what memcached misses at the end it would read from the next
 /// datagram, and fragments may come after the marker behind them.
 fn fits(commands: &[u8]) -> bool {
-    let Some(&first) = commands.first() else { return false };
-    let mut rest = commands;
-    while !rest.is_empty() {
-        match Protocol::detect(first).parse(rest) {
-            Step::Complete { consumed, .. } => rest = &rest[consumed..],
-            Step::Invalid(invalid)
-                if !invalid.is_fatal() && invalid.consumed + invalid.swallow <= rest.len() =>
-            {
-                rest = &rest[invalid.consumed + invalid.swallow..];
-            }
-            Step::Invalid(_) | Step::Incomplete => return false,
-        }
-    }
-    commands.len() <= 1400
+    commands.len() <= 1400 && are_whole(commands)
 }

@@ -5,10 +5,11 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use memcached_bridge::protocol::udp::{FRAME_LEN, Frame};
-use memcached_bridge::protocol::{Protocol, Step};
 use memcached_bridge::session::Server;
 use memcached_bridge::session::datagram::answer_datagram;
 use memcached_bridge::store::Now;
+
+use crate::whole::are_whole;
 
 /// The longest commands that are sent, in bytes.
 const MAX_COMMANDS_LEN: usize = 8000;
@@ -67,18 +68,5 @@ fn datagram(commands: &[u8]) -> Vec<u8> {
 /// Whether these are commands that memcached reads from one datagram: what is missing at its end it would read from the
 /// next one.
 pub fn fits(commands: &[u8]) -> bool {
-    let Some(&first) = commands.first() else { return false };
-    let mut rest = commands;
-    while !rest.is_empty() {
-        match Protocol::detect(first).parse(rest) {
-            Step::Complete { consumed, .. } => rest = &rest[consumed..],
-            Step::Invalid(invalid)
-                if !invalid.is_fatal() && invalid.consumed + invalid.swallow <= rest.len() =>
-            {
-                rest = &rest[invalid.consumed + invalid.swallow..];
-            }
-            Step::Invalid(_) | Step::Incomplete => return false,
-        }
-    }
-    commands.len() <= MAX_COMMANDS_LEN
+    commands.len() <= MAX_COMMANDS_LEN && are_whole(commands)
 }

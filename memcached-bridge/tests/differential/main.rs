@@ -9,6 +9,7 @@ mod datagrams;
 mod memcached;
 mod ours;
 mod streams;
+mod whole;
 
 use memcached::Memcached;
 use memcached_bridge::session::Server;
