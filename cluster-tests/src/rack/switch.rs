@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// How long a switch may take until it is ready.
 const SWITCH_DEADLINE: Duration = Duration::from_secs(20);
+/// Memory of testpmd, in MiB.
+const TESTPMD_MIB: &str = "256";
 
 /// How DPDK reaches the switch's links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,7 +109,9 @@ fn start_smartswitch(host: &Host, config: &NodeConfig) -> Result<Process, RackEr
 
 fn start_testpmd(host: &Host, ports: &[String], driver: Driver, mtu: u16) -> Result<Process, RackError> {
     let devices = ports.iter().enumerate().map(|(index, port)| driver.device(index, port, mtu));
-    let mut arguments: Vec<String> = ["-l", "0,1", "--no-pci", "--in-memory"].map(String::from).to_vec();
+    // Ordinary pages, which every machine has: what is forwarded is to be seen, not how fast.
+    let eal = ["-l", "0,1", "--no-pci", "--no-huge", "--no-shconf", "--no-telemetry", "-m", TESTPMD_MIB];
+    let mut arguments: Vec<String> = eal.map(String::from).to_vec();
     arguments.extend(devices.map(|device| format!("--vdev={device}")));
     // A period keeps testpmd from waiting for a key, and makes it print.
     let forward = ["--", "--forward-mode=io", "--auto-start", "--total-num-mbufs=16384", "--stats-period=1"];

@@ -1,7 +1,7 @@
 //! The environment abstraction layer: DPDK's memory, devices and cores, started once per process.
 
 use crate::errno::Errno;
-use crate::huge_pages;
+use crate::huge_pages::free_huge_pages_mib;
 use crate::spec::{Bus, PortSpec};
 use fabric::io::HugePages;
 use fabric_dpdk_sys as sys;
@@ -148,7 +148,7 @@ impl Eal {
     /// [`EalError`]. Too few huge pages is found before anything is started, so other options can be tried; after any other
     /// error DPDK cannot be started in this process any more.
     pub fn init(options: &EalOptions) -> Result<Self, EalError> {
-        let huge_pages = options.takes_huge_pages(huge_pages::free_mib())?;
+        let huge_pages = options.takes_huge_pages(free_huge_pages_mib())?;
         let this_thread = Pid::from_raw(0);
         let affinity = sched_getaffinity(this_thread).map_err(EalError::Affinity)?;
         let control_cores = if options.control_cores.is_empty() {

@@ -6,7 +6,7 @@ use std::path::Path;
 const POOLS: &str = "/sys/kernel/mm/hugepages";
 
 /// Free huge pages of all sizes and NUMA nodes, in MiB.
-pub(crate) fn free_mib() -> u64 {
+pub fn free_huge_pages_mib() -> u64 {
     free_mib_under(Path::new(POOLS))
 }
 

@@ -55,6 +55,7 @@ pub use clock::Clock;
 pub use eal::{Eal, EalError, EalOptions, LogLevel};
 pub use errno::Errno;
 pub use fabric::io::HugePages;
+pub use huge_pages::free_huge_pages_mib;
 pub use lcore::{Lcore, LcoreError, LcoreThread};
 pub use mbuf::Mbuf;
 pub use mempool::{Mempool, PoolConfig, PoolError};

@@ -9,18 +9,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cluster_tests::rack::find_program;
+use fabric_dpdk::free_huge_pages_mib;
 
-use super::worker::PACKET_BUFFERS;
+use super::worker::{PACKET_BUFFERS, memory_mib};
 
 /// How long testpmd may take to print its first numbers.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// The command line: the EAL's part, then testpmd's.
-pub(crate) fn arguments(pcap: &Path) -> Vec<String> {
+/// The command line: the EAL's part, then testpmd's. Both arms take huge pages if there are enough.
+pub(crate) fn arguments(pcap: &Path, huge_pages: bool) -> Vec<String> {
     let input = format!("--vdev=net_pcap0,rx_pcap={},infinite_rx=1", pcap.display());
-    let eal = ["-l", "0,1", "--no-pci", "--in-memory", "--no-telemetry"];
-    let mut all: Vec<String> = eal.map(str::to_owned).into();
-    all.push(input);
+    let memory: &[&str] = if huge_pages { &["--in-memory"] } else { &["--no-huge", "--no-shconf"] };
+    let mut all: Vec<String> = ["-l", "0,1", "--no-pci", "--no-telemetry"].map(str::to_owned).into();
+    all.extend(memory.iter().copied().map(str::to_owned));
+    all.extend(["-m".to_owned(), memory_mib().to_string(), input]);
     let buffers = format!("--total-num-mbufs={PACKET_BUFFERS}");
     all.extend(
         ["--", "--forward-mode=macswap", &buffers, "--auto-start", "--stats-period=1"].map(str::to_owned),
@@ -34,7 +36,7 @@ pub(crate) fn arguments(pcap: &Path) -> Vec<String> {
 /// If testpmd is missing, ends early or prints no numbers.
 pub(crate) fn macswap_mpps(pcap: &Path, periods: usize) -> Result<f64, Box<dyn Error>> {
     let mut child = Command::new(find_program("dpdk-testpmd")?)
-        .args(arguments(pcap))
+        .args(arguments(pcap, free_huge_pages_mib() >= u64::from(memory_mib())))
         // It stops at the end of its input.
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -54,14 +54,21 @@ pub(crate) struct WorkerResult {
     pub(crate) counters: Vec<(String, u64)>,
 }
 
+fn pool() -> PoolConfig {
+    PoolConfig { packets: PACKET_BUFFERS, ..PoolConfig::default() }
+}
+
+/// What the buffers and DPDK itself take, in MiB.
+pub(crate) fn memory_mib() -> u32 {
+    pool().memory_mib() + 64
+}
+
 /// Measures, and prints the result as one line of JSON.
 pub(crate) fn main(arguments: WorkerArguments) -> Result<(), Box<dyn Error>> {
     let input = format!("net_pcap0,rx_pcap={},infinite_rx=1", arguments.pcap.display());
     let specs: Vec<PortSpec> = vec![input.parse()?, "net_null0,no-rx=1".parse()?];
-    let pool = PoolConfig { packets: PACKET_BUFFERS, ..PoolConfig::default() };
-    let memory_mib = pool.memory_mib() + 64;
-    let eal = Eal::init(&EalOptions { memory_mib, ..EalOptions::for_ports(&specs) })?;
-    let pool = Mempool::create(eal, &pool)?;
+    let eal = Eal::init(&EalOptions { memory_mib: memory_mib(), ..EalOptions::for_ports(&specs) })?;
+    let pool = Mempool::create(eal, &pool())?;
     let (_ports, mut workers) = Ports::open(eal, &PortsConfig::new(specs, 1, pool))?;
     let io = workers.pop().ok_or("no worker")?;
     let subject = Subject::new(io, &arguments.scenario)?;
