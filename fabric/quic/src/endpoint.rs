@@ -18,12 +18,13 @@ use crate::counters::{Counters, add, one};
 use crate::error::{CallError, Farewell, SendError, StreamError, Unreachable};
 use crate::housekeeping;
 use crate::identity::{Identity, IdentityError};
-use crate::inbox::{self, MessageInbox};
+use crate::inbox::{self, Message, MessageInbox};
 use crate::incoming::{IncomingCall, IncomingStream, Takers};
 use crate::lane::Rejected;
 use crate::peer::MAX_ADDRESSES;
 use crate::serve::{BothWays, Served, Service};
 use crate::shared::{MAX_PEERS, Shared, guard};
+use crate::socket::Socket;
 use crate::status::{self, PeerStatus};
 use crate::transport::{self, SocketBuffers};
 
@@ -64,6 +65,13 @@ impl Builder {
         let (sink, inbox) = inbox::messages(channel);
         self.serve(channel.number, channel.name, Service::Messages(sink));
         inbox
+    }
+
+    /// Serves messages: each is given to `take` at once, by the task that reads its peer's. It must not wait, and bounds itself
+    /// what it keeps.
+    pub fn messages_to(&mut self, channel: &Messages, take: impl Fn(Message) + Send + Sync + 'static) {
+        let sink = inbox::messages_to(channel, take);
+        self.serve(channel.number, channel.name, Service::Messages(sink));
     }
 
     /// Serves calls: each waits to be taken and [replied](IncomingCall::reply) to.
@@ -110,7 +118,9 @@ impl Builder {
         let server = transport::server(&identity, &transport, config.max_handshakes);
         let runtime = Arc::new(quinn::TokioRuntime);
         let endpoint = transport::endpoint(&identity, &config);
-        let quinn = quinn::Endpoint::new(endpoint, Some(server), socket, runtime).map_err(failed)?;
+        let socket = Arc::new(Socket::new(socket).map_err(failed)?);
+        let quinn = quinn::Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime)
+            .map_err(failed)?;
         let local = quinn.local_addr().map_err(failed)?;
         let shared = Arc::new(Shared::new(config, quinn, transport, identity, served));
         shared.runtime.spawn(accept::accept(Arc::clone(&shared)));

@@ -1,4 +1,4 @@
-//! Where what arrived waits for who takes it. An inbox is bounded; peers wait when it is full.
+//! Where what arrived waits for who takes it, or who takes it at once. An inbox is bounded; peers wait when it is full.
 
 use std::sync::Arc;
 
@@ -41,12 +41,27 @@ impl MessageInbox {
     }
 }
 
-/// The side of an inbox where messages come in.
-#[derive(Clone, Debug)]
+/// Where the messages of a channel come in.
 pub(crate) struct MessageSink {
-    queue: mpsc::Sender<(Message, OwnedSemaphorePermit)>,
-    room: Arc<Semaphore>,
+    taker: Taker,
     pub(crate) max_bytes: usize,
+}
+
+enum Taker {
+    Inbox { queue: mpsc::Sender<(Message, OwnedSemaphorePermit)>, room: Arc<Semaphore> },
+    Function(Box<dyn Fn(Message) + Send + Sync>),
+}
+
+impl std::fmt::Debug for MessageSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MessageSink").field("max_bytes", &self.max_bytes).finish_non_exhaustive()
+    }
+}
+
+/// Room for a message.
+pub(crate) enum Room<'a> {
+    Inbox(&'a mpsc::Sender<(Message, OwnedSemaphorePermit)>, OwnedSemaphorePermit),
+    Function(&'a (dyn Fn(Message) + Send + Sync)),
 }
 
 /// Nobody takes from the inbox any more.
@@ -54,25 +69,48 @@ pub(crate) struct MessageSink {
 pub(crate) struct Abandoned;
 
 pub(crate) fn messages(channel: &Messages) -> (MessageSink, MessageInbox) {
-    let (sender, receiver) = mpsc::channel(channel.inbox_messages);
+    let (queue, inbox) = mpsc::channel(channel.inbox_messages);
     let room = Arc::new(Semaphore::new(channel.inbox_bytes));
-    (MessageSink { queue: sender, room, max_bytes: channel.max_bytes }, MessageInbox { queue: receiver })
+    let taker = Taker::Inbox { queue, room };
+    (MessageSink { taker, max_bytes: channel.max_bytes }, MessageInbox { queue: inbox })
+}
+
+pub(crate) fn messages_to(
+    channel: &Messages,
+    taker: impl Fn(Message) + Send + Sync + 'static,
+) -> MessageSink {
+    MessageSink { taker: Taker::Function(Box::new(taker)), max_bytes: channel.max_bytes }
 }
 
 impl MessageSink {
     /// Waits for room for `len` bytes.
-    pub(crate) async fn room(&self, len: usize) -> Result<OwnedSemaphorePermit, Abandoned> {
+    pub(crate) async fn room(&self, len: usize) -> Result<Room<'_>, Abandoned> {
+        let (queue, room) = match &self.taker {
+            Taker::Inbox { queue, room } => (queue, room),
+            Taker::Function(take) => return Ok(Room::Function(take)),
+        };
         // Channels are bounded below 32 bits.
         let len = u32::try_from(len).map_err(|_| Abandoned)?;
         tokio::select! {
             biased;
-            room = Arc::clone(&self.room).acquire_many_owned(len) => room.map_err(|_| Abandoned),
-            () = self.queue.closed() => Err(Abandoned),
+            room = Arc::clone(room).acquire_many_owned(len) => match room {
+                Ok(room) => Ok(Room::Inbox(queue, room)),
+                Err(_) => Err(Abandoned),
+            },
+            () = queue.closed() => Err(Abandoned),
         }
     }
+}
 
+impl Room<'_> {
     /// Waits for a place for `message`, for which there is room.
-    pub(crate) async fn put(&self, message: Message, room: OwnedSemaphorePermit) -> Result<(), Abandoned> {
-        self.queue.send((message, room)).await.map_err(|_| Abandoned)
+    pub(crate) async fn put(self, message: Message) -> Result<(), Abandoned> {
+        match self {
+            Room::Inbox(queue, room) => queue.send((message, room)).await.map_err(|_| Abandoned),
+            Room::Function(take) => {
+                take(message);
+                Ok(())
+            }
+        }
     }
 }

@@ -29,8 +29,9 @@
 //! | `dial`, `accept` | making connections, and taking them |
 //! | `lane`, `inbox` | messages on their way out and in |
 //! | `ask`, `serve`, `incoming`, `chunks` | calls and streams, of this node and of peers |
+//! | `thread` | [`Thread`]: a runtime for endpoints |
 //! | `housekeeping` | closes connections that are unused or whose certificates have ended |
-//! | `transport` | QUIC's settings and the socket |
+//! | `transport`, `socket` | QUIC's settings, and the UDP socket |
 //! | [`counters`], [`status`], [`error`] | what can be observed, and what can go wrong |
 
 mod accept;
@@ -55,7 +56,9 @@ mod peer;
 pub mod pki;
 mod serve;
 mod shared;
+mod socket;
 pub mod status;
+mod thread;
 mod transport;
 
 pub use channel::{Calls, Messages, Streams};
@@ -68,4 +71,5 @@ pub use inbox::{Message, MessageInbox};
 pub use incoming::{IncomingCall, IncomingStream};
 pub use link::Origin;
 pub use shared::MAX_PEERS;
+pub use thread::Thread;
 pub use transport::SocketBuffers;

@@ -147,7 +147,7 @@ async fn messages(
             };
             one(&shared.counters.messages_received);
             add(&shared.counters.messages_received_bytes, bytes.len() as u64);
-            sink.put(Message { from: connection.peer, bytes }, room).await.map_err(abandoned)?;
+            room.put(Message { from: connection.peer, bytes }).await.map_err(abandoned)?;
         }
         if reserved.is_none()
             && let Some(len) = decoder.begun()

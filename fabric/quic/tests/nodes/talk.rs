@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use fabric_quic::{Builder, CallFailure, Messages, Refusal, SendError, StreamError};
+use fabric_quic::{Builder, CallFailure, Messages, Refusal, SendError, StreamError, Thread};
 
 use crate::support::{ASK, Ca, FLOW, NEWS, NOBODY, ONE, PATIENCE, SILENCE, config, id, soon, until};
 
@@ -27,6 +27,31 @@ async fn messages_arrive_in_order_from_who_sent_them() {
     }
     assert_eq!((a.count("messages_sent"), b.count("messages_received")), (2000, 2000));
     assert_eq!(a.count("messages_sent_bytes"), b.count("messages_received_bytes"));
+}
+
+#[test]
+fn an_endpoint_has_a_thread_and_gives_messages_to_a_function() {
+    let ca = Ca::new();
+    let (taken, messages) = std::sync::mpsc::channel();
+    let thread = Thread::spawn().unwrap();
+    let (a, b) = {
+        let _on = thread.enter();
+        let mut builder = Builder::new(ca.identity(id(2)), config());
+        builder.messages_to(&NEWS, move |message| taken.send(message).unwrap());
+        (ca.node(1), builder.bind("127.0.0.1:0".parse().unwrap()).unwrap())
+    };
+    a.endpoint.set_addresses(b.node(), &[b.local_address()]).unwrap();
+    for number in 0..1000u32 {
+        a.endpoint.send(b.node(), &NEWS, number.to_be_bytes().to_vec().into()).unwrap();
+    }
+    for number in 0..1000u32 {
+        let message = messages.recv_timeout(PATIENCE).unwrap();
+        assert_eq!((message.from, &message.bytes[..]), (a.id(), &number.to_be_bytes()[..]));
+    }
+    // What ran there ends with the thread.
+    drop((b, thread));
+    let ended = messages.recv_timeout(PATIENCE);
+    assert!(matches!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected)), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

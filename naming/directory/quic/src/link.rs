@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
-use fabric_quic::{
-    BindError, BookFull, Builder, Config, Endpoint, Files, Identity, IdentityError, MessageInbox, Messages,
-};
+use fabric_quic::{BindError, BookFull, Builder, Config, Endpoint, Files, Identity, IdentityError, Messages};
 use naming::NodeId;
 use naming_directory::Bytes;
 use naming_directory_client::{Channel, Receive, Transport};
@@ -51,16 +49,16 @@ pub enum LinkError {
 /// Carries messages of one node.
 pub struct Link {
     carrier: Arc<Carrier>,
-    /// Until it is said who receives.
-    inboxes: Mutex<Vec<(Channel, MessageInbox)>>,
 }
 
 struct Carrier {
     node: NodeId,
     endpoint: OnceLock<Endpoint>,
-    /// Who receives; the receiver sends by this, so that neither may own the other.
-    here: OnceLock<Weak<dyn Receive>>,
+    here: Here,
 }
+
+/// Who receives, once that is said; the receiver sends by the link, so that neither may own the other.
+type Here = Arc<OnceLock<Weak<dyn Receive>>>;
 
 impl Link {
     /// Listens as `place` says; without one, messages go from the node to itself only. Has to be called on a tokio
@@ -69,8 +67,8 @@ impl Link {
     /// # Errors
     /// If the certificate is of no use, or the address is taken.
     pub fn open(node: NodeId, place: Option<&Place>) -> Result<Self, LinkError> {
-        let carrier = Arc::new(Carrier { node, endpoint: OnceLock::new(), here: OnceLock::new() });
-        let link = Self { carrier, inboxes: Mutex::default() };
+        let carrier = Arc::new(Carrier { node, endpoint: OnceLock::new(), here: Here::default() });
+        let link = Self { carrier };
         place.map_or(Ok(()), |place| link.connect(place))?;
         Ok(link)
     }
@@ -85,12 +83,7 @@ impl Link {
         if let Some(endpoint) = self.endpoint() {
             return Ok(endpoint.reload(identity)?);
         }
-        let (endpoint, inboxes) = bind(identity, place)?;
-        _ = self.carrier.endpoint.set(endpoint);
-        match self.carrier.here.get() {
-            Some(receiver) => inboxes.into_iter().for_each(|inbox| deliver_to(receiver, inbox)),
-            None => *self.inboxes.lock().unwrap_or_else(PoisonError::into_inner) = inboxes,
-        }
+        _ = self.carrier.endpoint.set(bind(identity, place, &self.carrier.here)?);
         Ok(())
     }
 
@@ -104,13 +97,9 @@ impl Link {
         self.carrier.endpoint.get()
     }
 
-    /// From now on what comes goes to `receiver`, for as long as that is there. Once.
+    /// From now on what comes goes to `receiver`, for as long as that is there; what came before is lost. Once.
     pub fn deliver_to<R: Receive>(&self, receiver: &Arc<R>) {
-        let receiver = Arc::downgrade(&(Arc::clone(receiver) as Arc<dyn Receive>));
-        for inbox in self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            deliver_to(&receiver, inbox);
-        }
-        _ = self.carrier.here.set(receiver);
+        _ = self.carrier.here.set(Arc::downgrade(&(Arc::clone(receiver) as Arc<dyn Receive>)));
     }
 }
 
@@ -123,26 +112,22 @@ fn identity(node: NodeId, place: &Place) -> Result<Identity, LinkError> {
     Ok(identity)
 }
 
-fn bind(identity: Identity, place: &Place) -> Result<(Endpoint, Vec<(Channel, MessageInbox)>), LinkError> {
+fn bind(identity: Identity, place: &Place, here: &Here) -> Result<Endpoint, LinkError> {
     let config = Config { backoff_max_ms: BACKOFF_MAX_MS, ..Config::default() };
     let mut builder = Builder::new(identity, config);
-    let inboxes = Channel::ALL.map(|channel| (channel, builder.messages(messages(channel))));
+    for channel in Channel::ALL {
+        let here = Arc::clone(here);
+        builder.messages_to(messages(channel), move |message| {
+            if let Some(receiver) = here.get().and_then(Weak::upgrade) {
+                receiver.receive(message.from, channel, message.bytes);
+            }
+        });
+    }
     let endpoint = builder.bind(place.listen)?;
     for (peer, address) in &place.peers {
         endpoint.set_addresses(*peer, &[*address])?;
     }
-    Ok((endpoint, inboxes.into()))
-}
-
-/// For as long as the receiver is there.
-fn deliver_to(receiver: &Weak<dyn Receive>, (channel, mut inbox): (Channel, MessageInbox)) {
-    let receiver = receiver.clone();
-    tokio::spawn(async move {
-        while let Some(message) = inbox.recv().await {
-            let Some(receiver) = receiver.upgrade() else { return };
-            receiver.receive(message.from, channel, message.bytes);
-        }
-    });
+    Ok(endpoint)
 }
 
 fn messages(channel: Channel) -> &'static Messages {

@@ -3,23 +3,27 @@
 //! Nothing waits here for a slow watcher: what is to be told is read from the state's history when it is told. A message that
 //! is lost shows in the next one, which says after which change it goes on; the watcher then asks to go on from what it has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use naming::{Name, NameRef, NodeId};
-use naming_directory::Position;
 use naming_directory::catalog::Catalog;
-use naming_directory_client::ShardId;
+use naming_directory::{Bytes, Position};
 use naming_directory_client::watch::PROGRESS;
 use naming_directory_client::wire::{
     self, Failure, FailureKind, event_to, position_of, position_to, response,
 };
+use naming_directory_client::{Channel, ShardId};
+use prost::Message;
 
 use super::Driver;
 use crate::counters::count;
 
 /// Bytes of a message to a watcher at most, about: what is more comes in the next one.
 const MESSAGE_BYTES: usize = 1 << 20;
+
+/// A node, and the id of its request.
+type Watcher = (NodeId, u64);
 
 struct Watch {
     shard: ShardId,
@@ -29,8 +33,7 @@ struct Watch {
 }
 
 pub(super) struct Watches {
-    /// By watcher and the id of its request.
-    all: BTreeMap<(NodeId, u64), Watch>,
+    all: BTreeMap<Watcher, Watch>,
     max: usize,
     next_progress: Instant,
 }
@@ -44,7 +47,7 @@ impl Watches {
         self.all.remove(&(from, id));
     }
 
-    pub(super) fn end_all_of(&mut self, shard: ShardId) -> Vec<(NodeId, u64)> {
+    pub(super) fn end_all_of(&mut self, shard: ShardId) -> Vec<Watcher> {
         self.all.extract_if(.., |_, watch| watch.shard == shard).map(|(key, _)| key).collect()
     }
 }
@@ -60,13 +63,11 @@ impl Driver {
         }
         let told = position_of(watch.after);
         self.watches.all.insert((from, id), Watch { shard, prefix: prefix.to_name(), told });
-        self.tell(from, id, true);
+        self.tell(|watcher, _| *watcher == (from, id), true);
     }
 
     pub(super) fn tell_watchers(&mut self, shard: ShardId) {
-        let all: Vec<(NodeId, u64)> =
-            self.watches.all.iter().filter(|(_, watch)| watch.shard == shard).map(|(key, _)| *key).collect();
-        all.into_iter().for_each(|(from, id)| self.tell(from, id, false));
+        self.tell(|_, watch| watch.shard == shard, false);
     }
 
     /// Tells watchers now and then that nothing happened; unless this replica has no leader, and would not know.
@@ -75,67 +76,101 @@ impl Driver {
             return;
         }
         self.watches.next_progress = now + PROGRESS;
-        let led = |shard: &ShardId| {
-            self.replicas.get(shard).is_some_and(|replica| replica.group().leader().is_some())
-        };
-        let all: Vec<(NodeId, u64)> =
-            self.watches.all.iter().filter(|(_, watch)| led(&watch.shard)).map(|(key, _)| *key).collect();
-        all.into_iter().for_each(|(from, id)| self.tell(from, id, true));
+        let led: BTreeSet<ShardId> = self
+            .replicas
+            .iter()
+            .filter(|(_, replica)| replica.group().leader().is_some())
+            .map(|(shard, _)| *shard)
+            .collect();
+        self.tell(|_, watch| led.contains(&watch.shard), true);
     }
 
-    /// Tells a watcher what it was not told yet; `anyway` if that is nothing.
-    fn tell(&mut self, from: NodeId, id: u64, anyway: bool) {
-        let Some(watch) = self.watches.all.get_mut(&(from, id)) else { return };
-        let Some(replica) = self.replicas.get(&watch.shard) else { return };
-        let mut anyway = anyway;
-        let failure = loop {
-            let (changed, whole) = match next(replica.state(), watch) {
-                Ok(next) => next,
-                Err(failure) => break Some(failure),
-            };
-            if changed.events.is_empty() && whole && !anyway {
-                break None;
+    /// Tells some watchers what they were not told yet; `anyway` if that is nothing. What several are to be told is put
+    /// together and encoded once.
+    fn tell(&mut self, whom: impl Fn(&Watcher, &Watch) -> bool, anyway: bool) {
+        let Self { replicas, watches, shared, .. } = self;
+        let mut encoded: HashMap<(ShardId, Position, &Name), Result<Next, Failure>> = HashMap::new();
+        let mut failed = Vec::new();
+        for (watcher, watch) in watches.all.iter_mut().filter(|(watcher, watch)| whom(watcher, watch)) {
+            let Watch { shard, prefix, told } = watch;
+            let Some(replica) = replicas.get(shard) else { continue };
+            let mut anyway = anyway;
+            loop {
+                let next = encoded
+                    .entry((*shard, *told, &*prefix))
+                    .or_insert_with(|| next(replica.state(), prefix, *told));
+                let next = match next {
+                    Ok(next) => next,
+                    Err(failure) => break failed.push((*watcher, failure.clone())),
+                };
+                if next.is_empty && !anyway {
+                    break;
+                }
+                anyway = false;
+                *told = next.told;
+                let (to, id) = *watcher;
+                if !shared.transport.send(to, Channel::Response, next.response(id)) {
+                    count(&shared.counters.messages_unsent);
+                }
+                if next.is_all {
+                    break;
+                }
             }
-            watch.told = position_of(changed.position);
-            let response = wire::Response { id, body: Some(response::Body::Changed(changed)) };
-            let bytes = prost::Message::encode_to_vec(&response).into();
-            let channel = naming_directory_client::Channel::Response;
-            if !self.shared.transport.send(from, channel, bytes) {
-                count(&self.shared.counters.messages_unsent);
-            }
-            anyway = false;
-            if whole {
-                break None;
-            }
-        };
-        if let Some(failure) = failure {
-            self.watches.all.remove(&(from, id));
+        }
+        for ((from, id), failure) in failed {
+            self.watches.end(from, id);
             self.refuse(from, id, failure);
         }
     }
 }
 
-/// What a watcher is to be told next, and whether that is all.
-fn next(state: &Catalog, watch: &Watch) -> Result<(wire::Changed, bool), Failure> {
+/// What watchers are told in one message.
+struct Next {
+    /// The response's body, encoded.
+    body: Vec<u8>,
+    /// Up to which entry it tells.
+    told: Position,
+    /// Nothing concerns them.
+    is_empty: bool,
+    /// Nothing is left for another message.
+    is_all: bool,
+}
+
+impl Next {
+    /// The message: a response's fields may come one after the other, in any order.
+    fn response(&self, id: u64) -> Bytes {
+        let id = wire::Response { id, body: None };
+        let mut message = Vec::with_capacity(id.encoded_len() + self.body.len());
+        message.extend(id.encode_to_vec());
+        message.extend_from_slice(&self.body);
+        message.into()
+    }
+}
+
+/// What watchers of `prefix` who know all up to `told` are to be told next.
+fn next(state: &Catalog, prefix: &Name, told: Position) -> Result<Next, Failure> {
     let gap = |error: naming_directory::catalog::Gap| Failure::new(FailureKind::Gap, error);
-    let (mut events, mut bytes, mut position) = (Vec::new(), 0, watch.told);
-    let mut all = true;
-    for changes in state.changes_since(watch.told).map_err(gap)? {
+    let (mut events, mut bytes, mut position) = (Vec::new(), 0, told);
+    let mut is_all = true;
+    for changes in state.changes_since(told).map_err(gap)? {
         if bytes >= MESSAGE_BYTES {
-            all = false;
+            is_all = false;
             break;
         }
-        let concerned = changes.events.iter().filter(|event| event.concerns(watch.prefix.as_name()));
+        let concerned = changes.events.iter().filter(|event| event.concerns(prefix.as_name()));
         for event in concerned.map(event_to) {
-            bytes += prost::Message::encoded_len(&event);
+            bytes += event.encoded_len();
             events.push(event);
         }
         position = changes.position;
     }
     // A watcher that is ahead of this replica stays there.
-    if all && state.position().index >= position.index {
+    if is_all && state.position().index >= position.index {
         position = state.position();
     }
-    let (after, position) = (position_to(watch.told), position_to(position));
-    Ok((wire::Changed { after, position, events }, all))
+    let is_empty = events.is_empty() && is_all;
+    let changed = wire::Changed { after: position_to(told), position: position_to(position), events };
+    let mut body = Vec::new();
+    response::Body::Changed(changed).encode(&mut body);
+    Ok(Next { body, told: position, is_empty, is_all })
 }
