@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fabric_quic::Thread;
 use naming::{NodeId, Rack};
 use naming_directory_client::transport::Both;
 use naming_directory_client::{Client, Transport, client};
@@ -52,6 +53,8 @@ pub enum OpenError {
     Link(#[from] LinkError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error("no thread for the network of the directory: {0}")]
+    Thread(std::io::Error),
     #[error("opening the directory ended in a panic")]
     Panicked,
 }
@@ -63,6 +66,8 @@ pub struct Directory {
     /// How it talks with others; may come while it runs.
     fabric: watch::Sender<Option<Fabric>>,
     link: Link,
+    /// Where the link's network runs.
+    thread: Thread,
     server: Arc<Server>,
     client: Client,
     published: Published,
@@ -81,7 +86,11 @@ impl Directory {
         let path = store(config.node.data().ok_or(OpenError::NoPlace)?);
         let begin = directory.found(node, fabric.as_ref()).map_or(Begin::Join, Begin::Found);
 
-        let link = Link::open(node, fabric.as_ref().map(|fabric| &fabric.place))?;
+        let thread = Thread::spawn().map_err(OpenError::Thread)?;
+        let link = {
+            let _on = thread.enter();
+            Link::open(node, fabric.as_ref().map(|fabric| &fabric.place))?
+        };
         let server = Arc::new(start(Settings::new(node, path, begin), link.transport()).await?);
         let client = Client::new(node, link.transport(), settings(node, fabric.as_ref()));
         let both = Arc::new(Both { server: Arc::clone(&server), client: Arc::new(client.clone()) });
@@ -89,7 +98,7 @@ impl Directory {
 
         let (rack, fabric) = (config.node.rack.clone(), watch::Sender::new(fabric));
         let published = Published::default();
-        Ok(Some(Arc::new(Self { node, rack, fabric, link, server, client, published, _both: both })))
+        Ok(Some(Arc::new(Self { node, rack, fabric, link, thread, server, client, published, _both: both })))
     }
 
     /// This node.
@@ -107,12 +116,12 @@ impl Directory {
         &self.client
     }
 
-    /// Takes on a `[fabric]`, if it had none, and the certificate that is in its files now. Has to be called on a tokio
-    /// runtime.
+    /// Takes on a `[fabric]`, if it had none, and the certificate that is in its files now.
     ///
     /// # Errors
     /// If other nodes would not believe this one, or the address is taken; then nothing has changed.
     pub fn connect(&self, fabric: &Fabric) -> Result<(), LinkError> {
+        let _on = self.thread.enter();
         self.link.connect(&fabric.place)?;
         self.fabric.send_if_modified(|known| known.is_none() && known.replace(fabric.clone()).is_none());
         Ok(())

@@ -33,6 +33,7 @@ use clap::Parser;
 use cluster_tests::bench::progress::Progress;
 use cluster_tests::open_files;
 use cluster_tests::scratch::Scratch;
+use tikv_jemallocator::Jemalloc;
 
 use arms::Arm;
 use client::Aim;
@@ -126,6 +127,10 @@ impl Plan {
         self.arms.iter().copied().filter(|arm| arm.differs_while_all_is_well())
     }
 }
+
+/// As in the product.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();

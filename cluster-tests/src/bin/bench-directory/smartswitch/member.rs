@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fabric_quic::Files;
+use fabric_quic::{Files, Thread};
 use naming::NodeId;
 use naming_directory_quic::{Link, Place};
 use naming_directory_server::{Begin, Server, Settings as ServerSettings};
@@ -50,8 +50,13 @@ pub(crate) fn serve(file: &Path) -> Result<Infallible, Failure> {
     let files = Files { ca: settings.ca, certificate: settings.certificate, key: settings.key };
     let begin = if settings.joins { Begin::Join } else { Begin::Found(founders) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // As in the product.
+    let thread = Thread::spawn()?;
+    let link = {
+        let _on = thread.enter();
+        Link::open(node, Some(&Place { listen, files, peers: addresses }))?
+    };
     runtime.block_on(async {
-        let link = Link::open(node, Some(&Place { listen, files, peers: addresses }))?;
         let mut asked = signal(SignalKind::user_defined1())?;
         let server = ServerSettings::new(node, &settings.data, begin);
         let server = Arc::new(Server::start(server, link.transport())?);
