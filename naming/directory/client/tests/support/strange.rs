@@ -1,7 +1,7 @@
 //! A client among servers that say what somebody likes: what it does ends, whatever they say. Time is simulated.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use naming::{Digest, Location, Name, NodeId};
@@ -46,7 +46,14 @@ pub(crate) enum Said {
 struct Servers {
     said: Mutex<VecDeque<Said>>,
     asked: Mutex<u32>,
-    client: OnceLock<Client>,
+    /// Who is answered, until all is over: it has the servers, too.
+    client: Mutex<Option<Client>>,
+}
+
+impl Servers {
+    fn client(&self) -> MutexGuard<'_, Option<Client>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Transport for Servers {
@@ -60,7 +67,7 @@ impl Transport for Servers {
             all.push_back(said.clone());
             said
         };
-        let (id, client) = (request.id, self.client.get().cloned());
+        let (id, client) = (request.id, self.client().clone());
         let body = match said {
             Said::Proper => proper(&request),
             Said::Body(body) => Some(*body),
@@ -123,13 +130,13 @@ pub(crate) fn survive(said: Vec<Said>) {
     let Ok(runtime) = runtime else { panic!("a runtime needs nothing") };
     runtime.block_on(async {
         let servers =
-            Servers { said: Mutex::new(said.into()), asked: Mutex::default(), client: OnceLock::new() };
+            Servers { said: Mutex::new(said.into()), asked: Mutex::default(), client: Mutex::default() };
         let servers = Arc::new(servers);
         let nodes = [1, 2, 3].into_iter().filter_map(NodeId::new);
         let settings = Settings { timeout: PATIENCE, try_timeout: PATIENCE / 10, ..Settings::new(nodes) };
         let Some(own) = NodeId::new(9) else { return };
         let client = Client::new(own, servers.clone(), settings);
-        drop(servers.client.set(client.clone()));
+        *servers.client() = Some(client.clone());
         for what in 0..ASKED {
             let asked = timeout(FAR_TOO_LONG, ask(&client, own, what)).await;
             assert!(asked.is_ok(), "what is asked as number {what} has no end");
@@ -142,6 +149,7 @@ pub(crate) fn survive(said: Vec<Said>) {
         let before = asked();
         sleep(WATCHED).await;
         let in_all = asked() - before;
+        servers.client().take();
         assert!(in_all < HASTE * WATCHED.as_secs() as u32, "watches asked {in_all} times in {WATCHED:?}");
     });
 }
