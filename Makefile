@@ -59,8 +59,8 @@ bench-memcached: setup ## Cost and latency of a middle box for clients over TCP,
 	$(CARGO) build --release -p node -p cluster-tests
 	SMARTSWITCH_BIN=$(CARGO_TARGET_DIR)/release/smartswitch $(CARGO_TARGET_DIR)/release/bench-memcached $(if $(JSON),--json $(JSON))
 
-bench-directory: setup ## The name directory beside etcd. JSON=FILE for scripts; NAMES=N for a larger directory.
-	$(CARGO) build --release -p cluster-tests --bin bench-directory
+bench-directory: setup ## The name directory: 10,000 simulated runs, then beside etcd. JSON=FILE for scripts; NAMES=N for a larger one.
+	$(CARGO) build --release -p cluster-tests -p directory-simulation --bin bench-directory --bin simulate-directory
 	$(CARGO_TARGET_DIR)/release/bench-directory $(if $(JSON),--json $(JSON)) $(if $(NAMES),--names $(NAMES))
 
 fuzz: ## Fuzz every parser for SECONDS each (60 unless told). Needs a nightly toolchain and cargo-fuzz.

@@ -69,17 +69,7 @@ fn no_request_fails_while_copies_die_one_after_another() {
     let route = "pool = \"a\"\nreplicas = [\"b\", \"c\"]\nacks = \"majority\"";
     let pools = [pool("a", 1, BARE), pool("b", 1, BARE), pool("c", 1, BARE)];
     let mut routed = Routed::start("copies", &pools, route).unwrap();
-    let load = Load::default();
-    let address = routed.address();
-    thread::scope(|scope| {
-        let _stop = Stop(&load);
-        (0..CLIENTS).for_each(|index| {
-            drop(scope.spawn({
-                let load = &load;
-                move || load.run(index, address)
-            }))
-        });
-        load.go_on();
+    under_load(routed.address(), |load| {
         for dead in 0..3 {
             routed.servers[dead].kill();
             load.go_on();
@@ -91,7 +81,6 @@ fn no_request_fails_while_copies_die_one_after_another() {
             load.go_on();
         }
     });
-    load.check();
     let held: Vec<u64> = routed.servers.iter().map(items).collect();
     assert_eq!(held, [(CLIENTS * KEYS) as u64; 3], "all copies have all keys");
     assert!(counter(&routed, "copies_missing") > 0.0 && counter(&routed, "failed_over") > 0.0);
@@ -102,17 +91,7 @@ fn no_request_fails_while_another_pool_stands_in() {
     let route = "pool = \"home\"\nfailover = [\"spare\"]";
     let pools = [pool("home", 2, BARE), pool("spare", 1, BARE)];
     let mut routed = Routed::start("failover", &pools, route).unwrap();
-    let load = Load::default();
-    let address = routed.address();
-    thread::scope(|scope| {
-        let _stop = Stop(&load);
-        (0..CLIENTS).for_each(|index| {
-            drop(scope.spawn({
-                let load = &load;
-                move || load.run(index, address)
-            }))
-        });
-        load.go_on();
+    under_load(routed.address(), |load| {
         assert_eq!(items(&routed.servers[2]), 0);
         routed.servers[0].kill();
         load.go_on();
@@ -126,7 +105,6 @@ fn no_request_fails_while_another_pool_stands_in() {
         routed.servers[1].resume();
         load.go_on();
     });
-    load.check();
     assert!(items(&routed.servers[2]) > 20 && counter(&routed, "out_of_pools") == 0.0);
 }
 
@@ -195,6 +173,21 @@ impl Drop for Stop<'_> {
     }
 }
 
+/// Does something while clients ask, round after round; no request may fail.
+fn under_load(address: SocketAddrV4, act: impl FnOnce(&Load)) {
+    let load = Load::default();
+    thread::scope(|scope| {
+        let _stop = Stop(&load);
+        for index in 0..CLIENTS {
+            let load = &load;
+            scope.spawn(move || load.run(index, address));
+        }
+        load.go_on();
+        act(&load);
+    });
+    load.check();
+}
+
 impl Load {
     /// One client, until it is stopped.
     fn run(&self, index: usize, address: SocketAddrV4) {
@@ -233,6 +226,7 @@ impl Load {
         wait::until_true("the load to go on", IN_TIME, there).unwrap();
     }
 
+    /// That no request failed.
     fn check(&self) {
         let failures = self.failures.lock().unwrap();
         assert!(

@@ -168,6 +168,10 @@ impl Replica {
         command: proto::Command,
         now: Duration,
     ) -> Result<(), ProposeError> {
+        if command.action.is_none() {
+            // A later release's action. It would be lost in the log: what is not known is not written again.
+            return Err(ProposeError::Unknown);
+        }
         let position = self.submit(command, now)?;
         let lost = self.waiting.insert(position.index, (position.term, id));
         self.lost.extend(lost.map(|(_, id)| id));

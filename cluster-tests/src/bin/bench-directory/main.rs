@@ -2,6 +2,8 @@
 //! its own, and acknowledge a write when it is synced to the disks of two of them. One generator, this process, drives
 //! both, with as many clients and connections, on the same cores.
 //!
+//! First its core is simulated, over many seeds: what is wrong is not measured.
+//!
 //! Rounds run through all points, and at each point through all arms, so that what disturbs the machine disturbs all alike.
 //! Kills of leaders and large directories have clusters of their own, one arm after the other.
 
@@ -20,6 +22,7 @@ mod names;
 mod point;
 mod report;
 mod results;
+mod simulation;
 mod smartswitch;
 mod steady;
 mod until;
@@ -31,6 +34,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use cluster_tests::bench::progress::Progress;
+use cluster_tests::bench::report::Output;
+use cluster_tests::bench::selection::Selection;
 use cluster_tests::open_files;
 use cluster_tests::scratch::Scratch;
 use tikv_jemallocator::Jemalloc;
@@ -49,27 +54,16 @@ type Failure = Box<dyn Error + Send + Sync>;
 #[derive(Debug, Parser)]
 #[command(about = "Measures SmartSwitch's name directory beside etcd")]
 struct Arguments {
-    /// Write the results as JSON to this file.
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Keep JSON, tables and plots in cluster-tests/results, not in its directory `local`, which git ignores.
-    #[arg(long)]
-    save: bool,
-    /// One round, short runs, few names: to see that all works.
+    #[command(flatten)]
+    output: Output,
+    /// One round, short runs, few names and seeds: to see that all works.
     #[arg(long)]
     quick: bool,
     /// Only this arm; may be repeated. Ratios need `etcd`, too.
     #[arg(long, value_enum)]
     only: Vec<Arm>,
-    /// Only what has this in its name, as `publish`, `resolve`, `watch`, `failover` or `names`; may be repeated.
-    #[arg(long)]
-    point: Vec<String>,
-    /// Seconds of each measurement.
-    #[arg(long)]
-    seconds: Option<u64>,
-    /// Rounds.
-    #[arg(long)]
-    rounds: Option<usize>,
+    #[command(flatten)]
+    selection: Selection,
     /// Clients at a time, each with a connection of its own.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
     clients: u16,
@@ -79,6 +73,9 @@ struct Arguments {
     /// Names of the large directory: etcd's members want about 1 KiB each for one, of memory and of disk.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     names: Option<u64>,
+    /// Seeds of the simulation that comes first; 0: none.
+    #[arg(long)]
+    seeds: Option<u64>,
     /// Be a member of SmartSwitch's directory, as this file says.
     #[arg(long, hide = true)]
     serve_member: Option<PathBuf>,
@@ -100,25 +97,26 @@ struct Plan {
     kills: usize,
     /// Of the large directory; 0: there is none.
     names: u64,
+    /// Of the simulation; 0: there is none.
+    seeds: u64,
 }
 
 impl Plan {
     fn of(arguments: &Arguments) -> Self {
         let (rounds, warm_up_ms, measure_ms) = if arguments.quick { (1, 300, 1000) } else { (3, 500, 3000) };
-        let (kills, names) = if arguments.quick { (2, 50_000) } else { (7, 1_000_000) };
-        let is_chosen = |name: &str| {
-            arguments.point.is_empty() || arguments.point.iter().any(|part| name.contains(part.as_str()))
-        };
+        let (kills, names, seeds) = if arguments.quick { (2, 50_000, 400) } else { (7, 1_000_000, 10_000) };
+        let selection = &arguments.selection;
         let wanted = |arm: &Arm| arguments.only.is_empty() || arguments.only.contains(arm);
         Self {
-            rounds: arguments.rounds.unwrap_or(rounds),
-            points: Point::ALL.into_iter().filter(|point| is_chosen(&point.to_string())).collect(),
+            rounds: selection.rounds(rounds),
+            points: Point::ALL.into_iter().filter(|point| selection.chooses(&point.to_string())).collect(),
             arms: Arm::ALL.into_iter().filter(wanted).collect(),
             clients: arguments.clients.into(),
             warm_up: Duration::from_millis(warm_up_ms),
-            measure: arguments.seconds.map_or(Duration::from_millis(measure_ms), Duration::from_secs),
-            kills: if is_chosen("failover") { arguments.kills.unwrap_or(kills) } else { 0 },
-            names: if is_chosen("names") { arguments.names.unwrap_or(names) } else { 0 },
+            measure: selection.measure(Duration::from_millis(measure_ms)),
+            kills: if selection.chooses("failover") { arguments.kills.unwrap_or(kills) } else { 0 },
+            names: if selection.chooses("names") { arguments.names.unwrap_or(names) } else { 0 },
+            seeds: if selection.chooses("simulation") { arguments.seeds.unwrap_or(seeds) } else { 0 },
         }
     }
 
@@ -142,16 +140,13 @@ fn main() -> Result<(), Failure> {
     open_files::allow(8 * (plan.clients + WATCHERS) as u64 + 4096)?;
     let scratch = Scratch::within(&arguments.directory, "bench-directory")?;
     let mut report = Report::begin(plan.rounds, plan.clients, Disk::probe(scratch.path())?);
+    if plan.seeds > 0 {
+        report.simulation = Some(simulation::run(plan.seeds)?);
+    }
     // This thread starts all members: they are killed when it ends.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     report.results = runtime.block_on(measure(&plan, &scratch));
-    print!("{}", report.to_markdown());
-    if let Some(file) = &arguments.json {
-        std::fs::write(file, report.to_json())?;
-    }
-    let directory = report.save(arguments.save)?;
-    eprintln!("saved in {}", directory.display());
-    if report.results.failures.is_empty() { Ok(()) } else { Err("not everything could be measured".into()) }
+    Ok(arguments.output.publish(&report, "directory")?)
 }
 
 /// Measures everything. What fails is named in the results and left out.

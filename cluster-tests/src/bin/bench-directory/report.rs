@@ -1,14 +1,15 @@
 //! What is printed and saved.
 
-use std::io;
-use std::path::PathBuf;
-
+use cluster_tests::bench::plot::BarChart;
+use cluster_tests::bench::report;
 use cluster_tests::bench::results::Run;
+use cluster_tests::bench::table::Table;
 use serde::Serialize;
 
 use crate::charts;
 use crate::disk::Disk;
 use crate::results::Results;
+use crate::simulation::Simulated;
 
 /// The results of one call of the program.
 #[derive(Debug, Serialize)]
@@ -20,6 +21,8 @@ pub(crate) struct Report {
     disk: Disk,
     /// Clients at a time.
     clients: usize,
+    /// Runs of the simulation, if there were some.
+    pub(crate) simulation: Option<Simulated>,
     /// What was measured.
     #[serde(flatten)]
     pub(crate) results: Results,
@@ -28,37 +31,33 @@ pub(crate) struct Report {
 impl Report {
     /// An empty one, for here and now.
     pub(crate) fn begin(rounds: usize, clients: usize, disk: Disk) -> Self {
-        Self { run: Run::begin(rounds), disk, clients, results: Results::default() }
+        Self { run: Run::begin(rounds), disk, clients, simulation: None, results: Results::default() }
+    }
+}
+
+impl report::Report for Report {
+    fn run(&self) -> &Run {
+        &self.run
     }
 
-    /// Everything as Markdown.
-    pub(crate) fn to_markdown(&self) -> String {
+    fn preface(&self) -> String {
         let Disk { file_system, syncs_per_second } = &self.disk;
-        let mut text = self.run.to_markdown();
-        text += &format!(
+        format!(
             "{} clients; data on {file_system}, where one process alone appends and syncs {syncs_per_second:.0} records of \
              4 KiB a second\n\n",
             self.clients
-        );
-        for table in self.results.tables() {
-            text += &format!("{table}\n");
-        }
-        for failure in &self.results.failures {
-            text += &format!("Not measured: {failure}\n\n");
-        }
-        text
+        )
     }
 
-    /// Everything as JSON.
-    pub(crate) fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("numbers and strings always have a JSON form")
+    fn tables(&self) -> Vec<Table> {
+        self.results.tables().into_iter().chain(self.simulation.as_ref().map(Simulated::table)).collect()
     }
 
-    /// Writes JSON, Markdown and plots, and gives the directory.
-    ///
-    /// # Errors
-    /// Those of the files.
-    pub(crate) fn save(&self, kept: bool) -> io::Result<PathBuf> {
-        self.run.save(kept, "directory", &self.to_json(), &self.to_markdown(), &charts::of(&self.results))
+    fn charts(&self) -> Vec<(&'static str, BarChart)> {
+        charts::of(&self.results)
+    }
+
+    fn failures(&self) -> Vec<&str> {
+        self.results.failures.iter().map(String::as_str).collect()
     }
 }

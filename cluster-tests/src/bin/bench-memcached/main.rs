@@ -17,11 +17,12 @@ mod results;
 
 use std::error::Error;
 use std::net::SocketAddrV4;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
 use cluster_tests::bench::progress::Progress;
+use cluster_tests::bench::report::Output;
+use cluster_tests::bench::selection::Selection;
 use cluster_tests::load::Order;
 use cluster_tests::open_files;
 use indicatif::ProgressBar;
@@ -36,12 +37,8 @@ use results::Samples;
 #[derive(Debug, Parser)]
 #[command(about = "Measures SmartSwitch's memcached proxy beside twemproxy and no middle box")]
 struct Arguments {
-    /// Write the results as JSON to this file.
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Keep JSON, tables and plots in cluster-tests/results, not in its directory `local`, which git ignores.
-    #[arg(long)]
-    save: bool,
+    #[command(flatten)]
+    output: Output,
     /// One round, short runs: to see that all works.
     #[arg(long, conflicts_with = "full")]
     quick: bool,
@@ -54,15 +51,8 @@ struct Arguments {
     /// Be the server of the arm `bare` on this address.
     #[arg(long, hide = true)]
     serve_bare: Option<SocketAddrV4>,
-    /// Only points whose name has this in it, as in `1 x 32 B, 50 conn`; may be repeated.
-    #[arg(long)]
-    point: Vec<String>,
-    /// Seconds of each measurement.
-    #[arg(long)]
-    seconds: Option<u64>,
-    /// Rounds.
-    #[arg(long)]
-    rounds: Option<usize>,
+    #[command(flatten)]
+    selection: Selection,
 }
 
 /// How much is measured.
@@ -80,16 +70,13 @@ impl Plan {
         let (rounds, warm_up_ms, measure_ms) = if arguments.quick { (1, 100, 200) } else { (3, 250, 1000) };
         let wanted = |arm: &Arm| arguments.only.is_empty() || arguments.only.contains(arm);
         let points = if arguments.full { point::all() } else { point::chosen() };
-        let is_chosen = |point: &Point| {
-            let name = point.to_string();
-            arguments.point.is_empty() || arguments.point.iter().any(|part| name.contains(part))
-        };
+        let selection = &arguments.selection;
         Self {
-            rounds: arguments.rounds.unwrap_or(rounds),
-            points: points.into_iter().filter(is_chosen).collect(),
+            rounds: selection.rounds(rounds),
+            points: points.into_iter().filter(|point| selection.chooses(&point.to_string())).collect(),
             arms: Arm::ALL.into_iter().filter(wanted).collect(),
             warm_up: Duration::from_millis(warm_up_ms),
-            measure: arguments.seconds.map_or(Duration::from_millis(measure_ms), Duration::from_secs),
+            measure: selection.measure(Duration::from_millis(measure_ms)),
         }
     }
 }
@@ -106,14 +93,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     open_files::allow(2 * point::MOST_CONNECTIONS as u64 + 100)?;
     let cores = Cores::of_this_process()?;
     report.results = measure(&plan, &cores)?;
-    print!("{}", report.to_markdown());
-    if let Some(file) = &arguments.json {
-        std::fs::write(file, report.to_json())?;
-    }
-    let directory =
-        report.save(arguments.save, if arguments.full { "memcached-full" } else { "memcached" })?;
-    eprintln!("saved in {}", directory.display());
-    if report.results.failures.is_empty() { Ok(()) } else { Err("not everything could be measured".into()) }
+    arguments.output.publish(&report, if arguments.full { "memcached-full" } else { "memcached" })?;
+    Ok(())
 }
 
 /// Measures every arm at every point in every round. What fails is named in the results and left out.

@@ -1,9 +1,9 @@
 //! What is printed and saved.
 
-use std::io;
-use std::path::PathBuf;
-
+use cluster_tests::bench::plot::BarChart;
+use cluster_tests::bench::report;
 use cluster_tests::bench::results::Run;
+use cluster_tests::bench::table::Table;
 use serde::Serialize;
 
 use crate::charts;
@@ -25,29 +25,22 @@ impl Report {
     pub(crate) fn begin(rounds: usize) -> Self {
         Self { run: Run::begin(rounds), results: Results::default() }
     }
+}
 
-    /// Everything as Markdown.
-    pub(crate) fn to_markdown(&self) -> String {
-        let mut text = self.run.to_markdown();
-        for table in self.results.tables() {
-            text += &format!("{table}\n");
-        }
-        for failure in &self.results.failures {
-            text += &format!("Not measured: {failure}\n\n");
-        }
-        text
+impl report::Report for Report {
+    fn run(&self) -> &Run {
+        &self.run
     }
 
-    /// Everything as JSON.
-    pub(crate) fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("numbers and strings always have a JSON form")
+    fn tables(&self) -> Vec<Table> {
+        self.results.tables()
     }
 
-    /// Writes JSON, Markdown and plots, and gives the directory.
-    ///
-    /// # Errors
-    /// Those of the files.
-    pub(crate) fn save(&self, kept: bool, name: &str) -> io::Result<PathBuf> {
-        self.run.save(kept, name, &self.to_json(), &self.to_markdown(), &charts::of(&self.results))
+    fn charts(&self) -> Vec<(&'static str, BarChart)> {
+        charts::of(&self.results)
+    }
+
+    fn failures(&self) -> Vec<&str> {
+        self.results.failures.iter().map(String::as_str).collect()
     }
 }

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use cluster_tests::bench::progress::Progress;
+use cluster_tests::bench::report::Output;
 
 use capacity::worker::WorkerArguments;
 use instructions::InstructionsArguments;
@@ -32,12 +33,8 @@ use subject::Scenario;
 #[derive(Parser)]
 #[command(about = "Measures the memcached switch beside testpmd, twemproxy and no middle box")]
 struct Arguments {
-    /// Write the results as JSON to this file.
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Keep JSON, tables and plots in cluster-tests/results, not in its directory `local`, which git ignores.
-    #[arg(long)]
-    save: bool,
+    #[command(flatten)]
+    output: Output,
     /// One round, short runs: to see that all works.
     #[arg(long)]
     quick: bool,
@@ -122,13 +119,8 @@ fn bench(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         report.instructions = keep(&mut failures, "instructions", instructions::measure(&progress));
     }
     report.failures = failures;
-    print!("{}", report.to_markdown());
-    if let Some(file) = &arguments.json {
-        std::fs::write(file, report.to_json())?;
-    }
-    let directory = report.save(arguments.save, &name(&arguments.only))?;
-    eprintln!("saved in {}", directory.display());
-    if report.failures.is_empty() { Ok(()) } else { Err("not everything could be measured".into()) }
+    arguments.output.publish(&report, &name(&arguments.only))?;
+    Ok(())
 }
 
 /// A section that fails leaves the others' results standing.

@@ -161,7 +161,7 @@ impl Client {
         deadline: Instant,
     ) -> Result<Option<Outcome>, Error> {
         let shard = self.shard(target, deadline).await?.id;
-        match self.execute_at(shard, action).await? {
+        match self.execute_at(shard, action, deadline).await? {
             Outcome::Refused(proto::Refused { reason: Some(Reason::WrongShard(_)) })
                 if Instant::now() < deadline =>
             {
@@ -174,7 +174,7 @@ impl Client {
     }
 
     /// In a session of the shard, a new one if none is free.
-    async fn execute_at(&self, shard: ShardId, action: &Action) -> Result<Outcome, Error> {
+    async fn execute_at(&self, shard: ShardId, action: &Action, deadline: Instant) -> Result<Outcome, Error> {
         loop {
             let session = match self.0.sessions.take(shard) {
                 Some(session) => session,
@@ -197,11 +197,14 @@ impl Client {
                 }
             };
             match outcome_of(asked.body)? {
-                Outcome::Refused(proto::Refused { reason: Some(Reason::SessionUnknown(_)) }) => {
+                Outcome::Refused(proto::Refused { reason: Some(Reason::SessionUnknown(reason)) }) => {
                     // The others are as old. Nothing was executed, unless an earlier try was before the session ended.
                     self.0.sessions.forget(shard);
                     if asked.repeated {
                         return Err(Error::OutcomeUnknown);
+                    }
+                    if Instant::now() >= deadline {
+                        return Err(Error::Refused(Reason::SessionUnknown(reason)));
                     }
                 }
                 outcome => {

@@ -105,6 +105,9 @@ impl Members<'_> {
                 return self.retire(old).await;
             }
             let learns = shard.learners.contains(&new.get());
+            if !votes(new) && !learns {
+                self.check_stranger(&shard, new).await?;
+            }
             let tried = match old.filter(|old| !gone(*old)) {
                 // One does not remove itself.
                 Some(old) if shard.leader == old.get() => self.hand_over(&shard, old).await,
@@ -126,6 +129,23 @@ impl Members<'_> {
             }
             sleep(LOOK).await;
         }
+    }
+
+    /// A node with a directory of its own has a log that is another one: the two would not get on as one group.
+    async fn check_stranger(&self, shard: &wire::Shard, new: NodeId) -> Result<(), Error> {
+        // If it is not there, it cannot become a member either.
+        let theirs = self.client.describe(new).await.unwrap_or_default();
+        let known = |node: &u64| shard.voters.contains(node) || shard.learners.contains(node);
+        let other = |theirs: &wire::Shard| {
+            theirs.shard == shard.shard && !theirs.voters.is_empty() && !theirs.voters.iter().any(known)
+        };
+        if theirs.iter().any(other) {
+            return Err(Error::Rejected(format!(
+                "node {new} has a directory of its own: stop it, empty its place for the directory, and start it so that it waits \
+                 to be added (with [[fabric.peer]], and not among the founders)"
+            )));
+        }
+        Ok(())
     }
 
     /// Removes a member. It gives up what it has of the shard, if it can be reached.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use naming::{Name, NodeId};
 use naming_directory::Position;
 use naming_directory::catalog::{Change, Event};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::client::{Target, bytes_of};
 use crate::wire::{
@@ -97,6 +97,8 @@ impl Watch {
                     Ok(false) => return,
                     Err(error) => {
                         tracing::warn!(%error, prefix = %self.prefix, "a watch waits for the directory");
+                        // Not at once again: what makes no sense comes without delay.
+                        sleep(PROGRESS).await;
                         continue;
                     }
                 }
@@ -106,7 +108,13 @@ impl Watch {
                     self.turn = self.turn.wrapping_add(1);
                     self.client.look_around();
                 }
-                Some(Ended::Gap) => self.at = None,
+                Some(Ended::Gap) => {
+                    if self.at == Some((shard, after)) {
+                        // Nothing new was told since the last listing: another one will hardly do.
+                        sleep(PROGRESS / 10).await;
+                    }
+                    self.at = None;
+                }
                 None => return,
             }
         }
@@ -168,7 +176,7 @@ impl Watch {
                 }
                 _ => {
                     // It has no replica, or too many watchers. Not at once again, in case all are like that.
-                    tokio::time::sleep(PROGRESS / 10).await;
+                    sleep(PROGRESS / 10).await;
                     self.client
                         .refresh(Target::This(ShardId(0)), tokio::time::Instant::now() + PROGRESS)
                         .await;

@@ -209,6 +209,27 @@ async fn a_dead_node_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_a_directory_of_its_own_is_not_added_to_another_one() {
+    let (cluster, disk) = (Cluster::found(&[1]), TempDir::new().unwrap());
+    let network = &cluster.network;
+    let settings = Settings::new(node(2), disk.path().join("directory"), Begin::Found(vec![node(2)]));
+    let other = Arc::new(Server::start(settings, network.transport(node(2))).unwrap());
+    network.attach(node(2), other);
+    let settings = naming_directory_client::client::Settings::new([node(2)]);
+    let (ours, theirs) =
+        (cluster.client(100), Client::new(node(101), network.transport(node(101)), settings));
+    network.attach(node(101), Arc::new(theirs.clone()));
+    let put = async |client: &Client| {
+        client.put_record(RecordKind::Route, name("/p").as_name(), "x", None).await.map(drop)
+    };
+    (put(&ours).await.unwrap(), put(&theirs).await.unwrap());
+    let error = ours.members(ShardId::FIRST).add(node(2), PATIENCE).await.unwrap_err().to_string();
+    assert!(error.contains("node 0000000000000002 has a directory of its own"), "{error}");
+    (put(&ours).await.unwrap(), put(&theirs).await.unwrap());
+    assert_eq!(ours.members(ShardId::FIRST).look().await.unwrap().voters, [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drained_node_leads_nothing() {
     let cluster = Cluster::found(&[1, 2, 3]);
     let client = cluster.client(100);

@@ -5,10 +5,11 @@
 //! SEED=17 simulate-directory             this one, with an account of what happens
 //! BROKEN=StaleReads simulate-directory   with a rule broken on purpose
 //! ```
+//! What happened is told as JSON on standard output; what does not hold, on standard error.
 
 use std::process::ExitCode;
 
-use directory_simulation::{Broken, Report, many, run_traced};
+use directory_simulation::{Broken, many, run_traced};
 
 fn main() -> ExitCode {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -24,16 +25,12 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(report) => {
-            show(&report);
+            println!("{:#}", serde_json::json!(report));
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            eprintln!("{failure}\nagain: SEED={} simulate-directory", failure.seed);
+            eprintln!("{failure}\nagain: SEED={} cargo run --release -p directory-simulation", failure.seed);
             ExitCode::FAILURE
         }
     }
-}
-
-fn show(report: &Report) {
-    println!("{report:#?}");
 }

@@ -10,6 +10,7 @@ use naming_directory::Position;
 use naming_directory::group::{Config, Incoming, Outgoing, Role};
 use naming_directory::log::Members;
 use naming_directory::replica::Replica;
+use serde::Serialize;
 
 use crate::broken::Broken;
 use crate::clients::{Answer, Client, NAMES, Request};
@@ -115,7 +116,7 @@ impl Settings {
 }
 
 /// How much of what happened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Report {
     pub events: u64,

@@ -31,6 +31,8 @@ pub enum ProposeError {
     Overloaded,
     #[error("the log holds {bytes} bytes and waits for a snapshot; see that the disk is not full")]
     LogFull { bytes: usize },
+    #[error("the command asks for nothing that this release knows: upgrade this node")]
+    Unknown,
 }
 
 /// Why a change of members was not taken.

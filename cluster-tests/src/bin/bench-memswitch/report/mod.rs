@@ -2,10 +2,10 @@
 
 mod charts;
 
-use std::io;
-use std::path::PathBuf;
-
+use cluster_tests::bench::plot::BarChart;
+use cluster_tests::bench::report;
 use cluster_tests::bench::results::Run;
+use cluster_tests::bench::table::Table;
 use serde::Serialize;
 
 use crate::capacity::Capacity;
@@ -47,35 +47,28 @@ impl Report {
             failures: Vec::new(),
         }
     }
+}
 
-    /// Everything as Markdown.
-    pub(crate) fn to_markdown(&self) -> String {
-        let mut text = self.run.to_markdown();
+impl report::Report for Report {
+    fn run(&self) -> &Run {
+        &self.run
+    }
+
+    fn tables(&self) -> Vec<Table> {
         let mut tables = Vec::new();
         tables.extend(self.capacity.as_ref().map(Capacity::table));
         tables.extend(self.rack.iter().flat_map(RackResults::tables));
         tables.extend(self.memory.as_ref().map(Memory::table));
         tables.extend(self.instructions.as_deref().map(instructions::table));
-        for table in tables {
-            text += &format!("{table}\n");
-        }
+        tables
+    }
+
+    fn charts(&self) -> Vec<(&'static str, BarChart)> {
+        charts::of(self)
+    }
+
+    fn failures(&self) -> Vec<&str> {
         let failures = self.failures.iter().chain(self.rack.iter().flat_map(|rack| &rack.failures));
-        for failure in failures {
-            text += &format!("Not measured: {failure}\n\n");
-        }
-        text
-    }
-
-    /// Everything as JSON.
-    pub(crate) fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("numbers and strings always have a JSON form")
-    }
-
-    /// Writes JSON, Markdown and plots, and gives the directory.
-    ///
-    /// # Errors
-    /// Those of the files.
-    pub(crate) fn save(&self, kept: bool, name: &str) -> io::Result<PathBuf> {
-        self.run.save(kept, name, &self.to_json(), &self.to_markdown(), &charts::of(self))
+        failures.map(String::as_str).collect()
     }
 }

@@ -58,8 +58,8 @@ impl Client {
         copies.dedup_by(|one, other| one.name == other.name);
         let mut published = Published::default();
         let mut rest = &copies[..];
+        let mut deadline = Instant::now() + self.0.settings.timeout;
         while let Some(first) = rest.first() {
-            let deadline = Instant::now() + self.0.settings.timeout;
             let batch = self.batch(rest, |copy| &copy.name, COPY_LEN).await?;
             let wire = batch.iter().map(|copy| proto::Copy {
                 name: bytes_of(copy.name.as_name()),
@@ -73,6 +73,7 @@ impl Client {
                 None => continue,
             }
             rest = &rest[batch.len()..];
+            deadline = Instant::now() + self.0.settings.timeout;
         }
         Ok(published)
     }
@@ -85,8 +86,8 @@ impl Client {
         names.sort_unstable();
         names.dedup();
         let (mut removed, mut rest) = (0, &names[..]);
+        let mut deadline = Instant::now() + self.0.settings.timeout;
         while let Some(first) = rest.first() {
-            let deadline = Instant::now() + self.0.settings.timeout;
             let batch = self.batch(rest, |name| name, 0).await?;
             let wire = batch.iter().map(|name| bytes_of(name.as_name())).collect();
             let action = Action::Withdraw(proto::Withdraw { node: node.get(), names: wire });
@@ -96,6 +97,7 @@ impl Client {
                 None => continue,
             }
             rest = &rest[batch.len()..];
+            deadline = Instant::now() + self.0.settings.timeout;
         }
         Ok(removed)
     }

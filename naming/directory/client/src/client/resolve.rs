@@ -183,15 +183,18 @@ impl Client {
             let mut listed: Option<ListedShard> = None;
             let mut cursor = None::<Cursor>;
             loop {
-                let (shard, listing) = self.page(prefix, name, freshness, cursor).await?;
+                let (shard, listing) = self.page(prefix, name, freshness, cursor.clone()).await?;
                 let until = listing.until.as_ref().map(|until| name_of(until)).transpose()?;
                 let covers = name_of(&listing.from)?.as_name() <= name
                     && until.as_ref().is_none_or(|until| name < until.as_name());
                 let same = listed.as_ref().is_none_or(|listed| listed.shard == shard);
-                if !(covers && same) && Instant::now() < deadline {
+                if !(covers && same) {
                     // It was split.
                     self.shards().forget(shard);
-                    continue 'anew;
+                    if Instant::now() < deadline {
+                        continue 'anew;
+                    }
+                    return Err(Malformed("a listing is of another shard's names").into());
                 }
                 // Pages are of different moments; what changed in between comes with the changes after the first one.
                 let position = position_of(listing.position);
@@ -205,11 +208,14 @@ impl Client {
                     listed.events.push(event_of(event)?);
                 }
                 listed.until = until;
-                cursor = listing.next;
-                if cursor.is_none() {
+                let Some(next) = listing.next else {
                     listed.cut();
                     return Ok(std::mem::take(listed));
+                };
+                if cursor.as_ref().is_some_and(|before| !is_behind(&next, before)) {
+                    return Err(Malformed("a listing does not go on").into());
                 }
+                cursor = Some(next);
             }
         }
     }
@@ -249,6 +255,12 @@ impl ListedShard {
             self.events.retain(|event| event.name < *until);
         }
     }
+}
+
+/// Whether a page ends behind the one before: else there would be pages for ever.
+fn is_behind(cursor: &Cursor, before: &Cursor) -> bool {
+    let place = |cursor: &Cursor| Some((cursor.table, name_of(&cursor.name).ok()?));
+    place(cursor).is_some_and(|place_of| Some(place_of) > place(before))
 }
 
 fn name_of(bytes: &[u8]) -> Result<Name, Error> {

@@ -208,6 +208,7 @@ fn propose_failure(error: ProposeError) -> Failure {
     match error {
         ProposeError::NotLeader { leader } => not_leader(leader, error),
         ProposeError::TooLarge { .. } => Failure::new(FailureKind::Refused, error),
+        ProposeError::Unknown => Failure::new(FailureKind::Unsupported, error),
         ProposeError::Transferring | ProposeError::Overloaded | ProposeError::LogFull { .. } => {
             Failure::new(FailureKind::Busy, error)
         }

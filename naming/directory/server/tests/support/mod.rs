@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
 
+pub mod raw;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
