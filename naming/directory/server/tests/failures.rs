@@ -222,10 +222,12 @@ async fn a_node_with_a_directory_of_its_own_is_not_added_to_another_one() {
     let put = async |client: &Client| {
         client.put_record(RecordKind::Route, name("/p").as_name(), "x", None).await.map(drop)
     };
-    (put(&ours).await.unwrap(), put(&theirs).await.unwrap());
+    put(&ours).await.unwrap();
+    put(&theirs).await.unwrap();
     let error = ours.members(ShardId::FIRST).add(node(2), PATIENCE).await.unwrap_err().to_string();
     assert!(error.contains("node 0000000000000002 has a directory of its own"), "{error}");
-    (put(&ours).await.unwrap(), put(&theirs).await.unwrap());
+    put(&ours).await.unwrap();
+    put(&theirs).await.unwrap();
     assert_eq!(ours.members(ShardId::FIRST).look().await.unwrap().voters, [1]);
 }
 
