@@ -18,7 +18,7 @@ use cluster_tests::wait;
 use fabric_quic::Files;
 use naming::NodeId;
 use naming_directory_quic::Place;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -33,8 +33,18 @@ pub(crate) const CLIENT: u64 = 100;
 pub(crate) struct Fleet {
     directory: PathBuf,
     nodes: BTreeMap<u64, Process>,
-    // Dropped after the processes that write to it.
+    // Dropped after the processes that write there.
+    small_disks: Vec<SmallDisk>,
     _scratch: Scratch,
+}
+
+/// A file system in memory, mounted here; unmounted when this is dropped.
+struct SmallDisk(PathBuf);
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
 }
 
 /// A node's id as it is written.
@@ -97,7 +107,7 @@ impl Fleet {
         for node in NODES.chain([CLIENT]) {
             run(&program, &["pki", "node", pki, "--id", &id(node)]);
         }
-        let fleet = Self { directory, nodes: BTreeMap::new(), _scratch: scratch };
+        let fleet = Self { directory, nodes: BTreeMap::new(), small_disks: Vec::new(), _scratch: scratch };
         for founder in founders {
             fleet.configure(
                 *founder,
@@ -224,11 +234,12 @@ impl Fleet {
     }
 
     /// Gives a node's data a file system of its own with so many bytes.
-    pub(crate) fn small_disk(&self, node: u64, bytes: u64) {
+    pub(crate) fn small_disk(&mut self, node: u64, bytes: u64) {
         let data = self.data(node);
         std::fs::create_dir_all(&data).unwrap();
         let options = format!("size={bytes}");
         mount(Some("tmpfs"), &data, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).unwrap();
+        self.small_disks.push(SmallDisk(data));
     }
 
     /// Leaves no byte free there.

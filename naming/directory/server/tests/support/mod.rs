@@ -27,6 +27,13 @@ pub struct Cluster {
     adjust: fn(&mut Settings),
 }
 
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Else their threads write to disks that are being removed.
+        self.servers.values().for_each(|server| server.stop());
+    }
+}
+
 pub fn node(number: u64) -> NodeId {
     NodeId::new(number).unwrap()
 }
