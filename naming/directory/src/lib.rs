@@ -17,9 +17,11 @@ pub mod log;
 mod position;
 pub mod proto;
 pub mod replica;
+mod shard;
 
 /// Members of groups are nodes.
 pub use naming::NodeId;
 pub use position::Position;
 /// The messages' byte strings.
 pub use prost::bytes::Bytes;
+pub use shard::ShardId;
