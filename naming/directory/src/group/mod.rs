@@ -166,6 +166,11 @@ impl Group {
             }
             // Leadership is not handed to a member that cannot take it: the leader notices.
             MessageType::MsgTimeoutNow if !self.may_campaign() => return Ok(()),
+            // Who has nothing may have been a member once, and have given up what it had: who asks may be one of that time,
+            // to whom it would count as a voter that knows of nothing newer.
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote if self.log().last_index() == 0 => {
+                return Ok(());
+            }
             _ => {}
         }
         let stepped = self.raw.step(message.message);

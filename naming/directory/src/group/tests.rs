@@ -545,3 +545,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_has_nothing_does_not_vote() {
+    let mut candidate = open(1, &[1, 2], |_| {});
+    let asks = loop {
+        candidate.tick();
+        if let Some(message) = candidate.ready().send.pop() {
+            break message;
+        }
+    };
+    let incoming = || Incoming::decode(&asks.bytes).unwrap();
+    let mut voter = open(2, &[1, 2], |_| {});
+    voter.step(incoming()).unwrap();
+    assert!(!voter.ready().is_empty());
+    // It may have been retired since the other one heard of the members last.
+    let mut empty = Group::open(Config::new(id(2), 7), Log::default(), Position::default()).unwrap();
+    empty.step(incoming()).unwrap();
+    assert!(empty.ready().is_empty());
+}
