@@ -59,6 +59,23 @@ impl Store {
         Ok(self.load_shard(shard, found, history_bytes)?.0)
     }
 
+    /// Shards that this node gave up, each with the term in which it did last.
+    ///
+    /// # Errors
+    /// If anything is damaged.
+    pub(crate) fn retired(&self) -> Result<BTreeMap<ShardId, u64>, StoreError> {
+        let mut retired = BTreeMap::new();
+        for item in self.db.iterator_cf(self.meta(), IteratorMode::Start) {
+            let (key, value) = item.map_err(StoreError::Read)?;
+            let Some((shard, Meta::Retired)) = Key::split_meta(&key) else { continue };
+            let Record::HardState(state) = record(shard, &value)? else {
+                return Err(damaged(shard, "the term in which it was given up is none"));
+            };
+            retired.insert(shard, state.term);
+        }
+        Ok(retired)
+    }
+
     fn find(&self) -> Result<BTreeMap<ShardId, Found>, StoreError> {
         let mut all = BTreeMap::<ShardId, Found>::new();
         for item in self.db.iterator_cf(self.meta(), IteratorMode::Start) {
@@ -67,8 +84,12 @@ impl Store {
                 let shard = Key::split(&key).map_or(ShardId(0), |(shard, _)| shard);
                 return Err(damaged(shard, "a key that this release does not write"));
             };
+            if meta == Meta::Retired {
+                continue;
+            }
             let found = all.entry(shard).or_default();
             match meta {
+                Meta::Retired => {}
                 Meta::Base => found.base = Some(record(shard, &value)?),
                 Meta::HardState => found.hard_state = Some(record(shard, &value)?),
                 Meta::Snapshot(generation) => {

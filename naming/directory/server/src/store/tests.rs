@@ -107,9 +107,14 @@ fn a_shard_is_forgotten() {
     let dir = TempDir::new().unwrap();
     let store = begin(dir.path());
     store.create(OTHER, &Log::begin(base(1)), &state(1)).unwrap();
-    store.forget(SHARD).unwrap();
+    assert!(store.retired().unwrap().is_empty());
+    store.forget(SHARD, Some(7)).unwrap();
     drop(store);
     assert_eq!(load(dir.path()).unwrap().keys().copied().collect::<Vec<_>>(), [OTHER]);
+    let store = Store::open(dir.path(), node(1)).unwrap();
+    assert_eq!(store.retired().unwrap(), [(SHARD, 7)].into());
+    store.forget(OTHER, None).unwrap();
+    assert_eq!((store.retired().unwrap(), store.load(0).unwrap().len()), ([(SHARD, 7)].into(), 0));
 }
 
 #[test]
