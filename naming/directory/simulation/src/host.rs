@@ -35,6 +35,8 @@ pub(crate) struct Host {
     pub(crate) shards: BTreeMap<Shard, Slot>,
     requests: BTreeMap<u64, Request>,
     next_request: u64,
+    /// In which term it gave up each of these shards; on its disk.
+    retired: BTreeMap<Shard, u64>,
 }
 
 /// A replica, and its disk, which outlives it.
@@ -64,6 +66,7 @@ impl Host {
             shards: BTreeMap::new(),
             requests: BTreeMap::new(),
             next_request: 0,
+            retired: BTreeMap::new(),
         }
     }
 
@@ -162,6 +165,9 @@ impl Host {
         ctx: &mut Context,
     ) -> Result<(), String> {
         let message = Incoming::decode(bytes).map_err(|error| error.to_string())?;
+        if self.retired.get(&shard).is_some_and(|term| (1..*term).contains(&message.term())) {
+            return Ok(());
+        }
         if self.live(shard).is_none() {
             // A shard that was split off while this node was away, or that it was added to: it begins empty.
             self.open(shard, ctx)?;
@@ -230,6 +236,24 @@ impl Host {
         let Some(live) = self.live(shard) else { return Ok(()) };
         live.replica.report_snapshot(peer, delivered);
         self.drive(shard, ctx)
+    }
+
+    /// It is told that it is no member any more, by the entries up to `through`; whether it gives up what it has.
+    pub(crate) fn retire(&mut self, shard: Shard, through: u64, ctx: &mut Context) -> bool {
+        let id = self.id;
+        let Some(live) = self.live(shard) else { return false };
+        let group = live.replica.group();
+        let is_led = group.leader().is_some() && group.members().all().contains(&id);
+        if is_led || group.log().last_index() > through {
+            return false;
+        }
+        ctx.note(|| format!("node {id} shard {}: gives up {:?}", shard.0, group.status()));
+        let term = group.term();
+        self.retired.insert(shard, term);
+        self.requests.retain(|_, request| request.shard != shard);
+        self.shards.remove(&shard);
+        ctx.forget(id, shard);
+        true
     }
 
     /// A client asks.
@@ -314,7 +338,7 @@ impl Host {
         for begin in &output.split {
             ctx.tally.splits += 1;
             // Durable before a snapshot of this shard can leave the split behind.
-            if !self.shards.contains_key(&shard.next()) {
+            if !self.shards.contains_key(&shard.next()) && !self.retired.contains_key(&shard.next()) {
                 self.create(shard.next(), begin);
                 self.open(shard.next(), ctx)?;
             }

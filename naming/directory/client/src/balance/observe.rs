@@ -184,7 +184,7 @@ impl Observer {
     ) {
         let mut strays = BTreeMap::new();
         for (node, answer) in &survey.answers {
-            for told in answer.shards.iter().filter(|told| !told.leads && told.failure.is_empty()) {
+            for told in answer.shards.iter().filter(|told| !told.leads) {
                 let id = ShardId(told.shard);
                 let Some(leader) = leaders.get(&id) else { continue };
                 let mut members = [&leader.voters, &leader.learners, &leader.outgoing].into_iter().flatten();
