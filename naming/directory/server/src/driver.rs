@@ -18,7 +18,7 @@ use std::time::Instant;
 use naming::NodeId;
 use naming_directory::Position;
 use naming_directory::catalog::{Catalog, NameRange};
-use naming_directory::group::Config;
+use naming_directory::group::{Config, Retired};
 use naming_directory::log::{Base, Log, Members, Record};
 use naming_directory::replica::Replica;
 use naming_directory_client::{ShardId, Transport, wire};
@@ -83,9 +83,9 @@ pub(crate) struct Driver {
     creating: BTreeSet<ShardId>,
     /// Shards that cannot go on, and why.
     failed: BTreeMap<ShardId, String>,
-    /// In which term this node gave up each of these shards, for good: messages of an earlier one are of who does not know
+    /// What this node had of each of these shards when it gave them up, for good: messages of an earlier one are of who does not know
     /// yet, and whose vote or acknowledgement would count there.
-    retired: BTreeMap<ShardId, u64>,
+    retired: BTreeMap<ShardId, Retired>,
     /// Shards to which something happened.
     dirty: BTreeSet<ShardId>,
     outbox: Outbox,
@@ -182,7 +182,8 @@ impl Driver {
     /// Opens the replica that a disk has; an empty one if it has nothing.
     fn start(&mut self, shard: ShardId, log: Log, state: Option<Catalog>) -> Result<(), StoreError> {
         let settings = &self.shared.settings;
-        let config = Config { id: settings.node, seed: random(), ..settings.group };
+        let retired = self.retired.get(&shard).copied().unwrap_or_default();
+        let config = Config { id: settings.node, seed: random(), retired, ..settings.group };
         let state = state
             .unwrap_or_else(|| Catalog::new(NameRange::all(), Position::default(), settings.history_bytes));
         let replica = Replica::open(config, log, state)

@@ -6,7 +6,9 @@ use std::time::Duration;
 use naming::NodeId;
 use naming_directory::catalog::snapshot::Restore;
 use naming_directory::catalog::{Catalog, NameRange};
-use naming_directory::group::{Config, Incoming, Outgoing, ProposeError, ReadId, StepError, Unsynced};
+use naming_directory::group::{
+    Config, Incoming, Outgoing, ProposeError, ReadId, Retired, StepError, Unsynced,
+};
 use naming_directory::log::{Base, HardState, Log, Members, Record};
 use naming_directory::replica::{Output, Replica, RequestId, SplitOff};
 use naming_directory::{Position, proto};
@@ -35,8 +37,8 @@ pub(crate) struct Host {
     pub(crate) shards: BTreeMap<Shard, Slot>,
     requests: BTreeMap<u64, Request>,
     next_request: u64,
-    /// In which term it gave up each of these shards; on its disk.
-    retired: BTreeMap<Shard, u64>,
+    /// What it had of each of these shards when it gave them up; on its disk.
+    retired: BTreeMap<Shard, Retired>,
 }
 
 /// A replica, and its disk, which outlives it.
@@ -114,7 +116,8 @@ impl Host {
             Some(chunks) => restore(chunks).map_err(|error| fail(error.to_string()))?,
             None => Catalog::new(NameRange::all(), Position::default(), HISTORY_BYTES),
         };
-        let config = Config { seed: ctx.settings.seed ^ (life << 40), ..ctx.settings.config(id) };
+        let retired = self.retired.get(&shard).copied().unwrap_or_default();
+        let config = Config { seed: ctx.settings.seed ^ (life << 40), retired, ..ctx.settings.config(id) };
         ctx.note(|| {
             let (log, state) = (&recovered.log, state.position());
             let (first, last, hard_state) = (log.first_index(), log.last_index(), log.hard_state());
@@ -165,7 +168,7 @@ impl Host {
         ctx: &mut Context,
     ) -> Result<(), String> {
         let message = Incoming::decode(bytes).map_err(|error| error.to_string())?;
-        if self.retired.get(&shard).is_some_and(|term| (1..*term).contains(&message.term())) {
+        if self.retired.get(&shard).is_some_and(|retired| (1..retired.term).contains(&message.term())) {
             return Ok(());
         }
         if self.live(shard).is_none() {
@@ -248,8 +251,8 @@ impl Host {
             return false;
         }
         ctx.note(|| format!("node {id} shard {}: gives up {:?}", shard.0, group.status()));
-        let term = group.term();
-        self.retired.insert(shard, term);
+        let retired = group.retired();
+        self.retired.insert(shard, retired);
         self.requests.retain(|_, request| request.shard != shard);
         self.shards.remove(&shard);
         ctx.forget(id, shard);

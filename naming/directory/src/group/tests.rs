@@ -563,4 +563,12 @@ fn who_has_nothing_does_not_vote() {
     let mut empty = Group::open(Config::new(id(2), 7), Log::default(), Position::default()).unwrap();
     empty.step(incoming()).unwrap();
     assert!(empty.ready().is_empty());
+    // It got an old snapshot, and had more before.
+    let had = |index| Retired { term: 1, last: Position::new(1, index) };
+    for (index, votes) in [(1, true), (2, false)] {
+        let mut behind = open(2, &[1, 2], |config| config.retired = had(index));
+        behind.step(incoming()).unwrap();
+        assert_eq!(!behind.ready().is_empty(), votes, "{index}");
+        assert_eq!(behind.retired().last, Position::new(1, index));
+    }
 }

@@ -140,14 +140,14 @@ impl Driver {
             return self.refuse(from, id, Failure::new(FailureKind::Refused, text));
         }
         if let Some(replica) = self.replicas.get(&shard) {
-            self.retired.insert(shard, replica.group().term());
+            self.retired.insert(shard, replica.group().retired());
         } else if self.failed.contains_key(&shard) {
-            self.retired.entry(shard).or_insert(0);
+            self.retired.entry(shard).or_default();
         }
-        let term = self.retired.get(&shard).copied();
+        let retired = self.retired.get(&shard).copied();
         self.give_up(shard);
         self.failed.remove(&shard);
-        self.writer.forget(shard, term, Some((from, id)));
+        self.writer.forget(shard, retired, Some((from, id)));
     }
 
     pub(super) fn reply(&mut self, request: u64, reply: proto::Reply) {

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use naming::NodeId;
-use naming_directory::group::Unsynced;
+use naming_directory::group::{Retired, Unsynced};
 use naming_directory_client::ShardId;
 
 use super::event::Done;
@@ -18,9 +18,9 @@ pub(crate) type Asker = (NodeId, u64);
 /// What is to be written together.
 struct Batch {
     records: Vec<(ShardId, Unsynced)>,
-    /// Shards of which nothing is to be left but the term in which they were given up, if they were; and who asked for that,
+    /// Shards of which nothing is to be left but what they had when they were given up, if they were; and who asked for that,
     /// if somebody did.
-    forget: Vec<(ShardId, Option<u64>, Option<Asker>)>,
+    forget: Vec<(ShardId, Option<Retired>, Option<Asker>)>,
 }
 
 /// Records of all groups that wait for the disk.
@@ -47,8 +47,8 @@ impl Writer {
         self.waiting.records.push((shard, unsynced));
     }
 
-    /// Removes all of a shard from the disk, but for the term in which it was given up, after what was written of it before.
-    pub(crate) fn forget(&mut self, shard: ShardId, retired: Option<u64>, asker: Option<Asker>) {
+    /// Removes all of a shard from the disk, but for what it had when it was given up, after what was written of it before.
+    pub(crate) fn forget(&mut self, shard: ShardId, retired: Option<Retired>, asker: Option<Asker>) {
         self.waiting.records.retain(|(other, _)| *other != shard);
         self.waiting.forget.push((shard, retired, asker));
     }

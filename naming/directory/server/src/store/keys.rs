@@ -9,6 +9,9 @@ pub(super) struct Key {
     len: usize,
 }
 
+/// The kind of frame that says what a node had of a shard when it gave it up: three numbers.
+pub(super) const RETIRED: u8 = 1;
+
 /// What `meta` says of a shard. Numbers are for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meta {

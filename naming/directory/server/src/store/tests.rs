@@ -108,13 +108,14 @@ fn a_shard_is_forgotten() {
     let store = begin(dir.path());
     store.create(OTHER, &Log::begin(base(1)), &state(1)).unwrap();
     assert!(store.retired().unwrap().is_empty());
-    store.forget(SHARD, Some(7)).unwrap();
+    let had = Retired { term: 7, last: Position::new(6, 80) };
+    store.forget(SHARD, Some(had)).unwrap();
     drop(store);
     assert_eq!(load(dir.path()).unwrap().keys().copied().collect::<Vec<_>>(), [OTHER]);
     let store = Store::open(dir.path(), node(1)).unwrap();
-    assert_eq!(store.retired().unwrap(), [(SHARD, 7)].into());
+    assert_eq!(store.retired().unwrap(), [(SHARD, had)].into());
     store.forget(OTHER, None).unwrap();
-    assert_eq!((store.retired().unwrap(), store.load(0).unwrap().len()), ([(SHARD, 7)].into(), 0));
+    assert_eq!((store.retired().unwrap(), store.load(0).unwrap().len()), ([(SHARD, had)].into(), 0));
 }
 
 #[test]
