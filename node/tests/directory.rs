@@ -57,7 +57,7 @@ fn a_node_without_a_configuration_is_a_directory_of_its_own() {
     assert_eq!(shard["leader"], "0000000000000001");
     assert_eq!(shard["members"][0]["role"], "leader");
     let shown = said(&node, &["status"]);
-    assert!(shown.contains("/ to the end  led by 0000000000000001"), "{shown}");
+    assert!(shown.contains("/ to the end  1 name  led by 0000000000000001"), "{shown}");
     assert!(shown.contains("knows nodes 1"), "{shown}");
     let members = said(&node, &["members"]);
     assert!(members.contains("node 0000000000000001  leads 1 shard  rack default  alone"), "{members}");

@@ -26,12 +26,14 @@ use serde_json::Value;
 /// How long anything may take that is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 /// Every node that a test may have.
-const NODES: std::ops::RangeInclusive<u64> = 1..=4;
+const NODES: std::ops::RangeInclusive<u64> = 1..=5;
 /// The clients' node.
 pub(crate) const CLIENT: u64 = 100;
 
 pub(crate) struct Fleet {
     directory: PathBuf,
+    /// How the directory spreads: keys of `[directory]`.
+    shards: String,
     nodes: BTreeMap<u64, Process>,
     // Dropped after the processes that write there.
     small_disks: Vec<SmallDisk>,
@@ -85,8 +87,13 @@ impl Fleet {
         fleet
     }
 
-    /// The same, before any of them is started.
+    /// The same, before any of them is started. Members stay as they are.
     pub(crate) fn prepare(name: &str, founders: &[u64]) -> Self {
+        Self::prepare_with(name, founders, "rebalance = false")
+    }
+
+    /// The same, with these keys of `[directory]`.
+    pub(crate) fn prepare_with(name: &str, founders: &[u64], shards: &str) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "network namespaces need root");
         unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).unwrap();
         let none = None::<&str>;
@@ -107,7 +114,9 @@ impl Fleet {
         for node in NODES.chain([CLIENT]) {
             run(&program, &["pki", "node", pki, "--id", &id(node)]);
         }
-        let fleet = Self { directory, nodes: BTreeMap::new(), small_disks: Vec::new(), _scratch: scratch };
+        let shards = shards.to_owned();
+        let fleet =
+            Self { directory, shards, nodes: BTreeMap::new(), small_disks: Vec::new(), _scratch: scratch };
         for founder in founders {
             fleet.configure(
                 *founder,
@@ -160,10 +169,11 @@ impl Fleet {
     fn alone(&self, node: u64) -> String {
         format!(
             "[node]\nid = \"{}\"\nrack = \"r{node}\"\ndata = {:?}\n[admin]\nlisten = \"{}\"\nallow = [\"10.64.0.0/24\"]\n\
-             [directory]\n",
+             [directory]\n{}\n",
             id(node),
             self.data(node),
             admin(node),
+            self.shards,
         )
     }
 

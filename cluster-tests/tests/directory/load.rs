@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use cluster_tests::linearizability::{Interval, Verdict, search};
 use cluster_tests::random::Random;
 use cluster_tests::wait;
-use naming::{Name, NodeId};
+use naming::{Digest, Name, NodeId};
 use naming_directory::catalog::RecordKind;
 use naming_directory::proto::refused::Reason;
-use naming_directory_client::client::Settings;
+use naming_directory_client::client::{Copy, Settings};
 use naming_directory_client::wire::Freshness;
 use naming_directory_client::{Client, Error};
 use naming_directory_quic::Remote;
@@ -85,6 +85,25 @@ impl Load {
         waited.unwrap_or_else(|error| panic!("seed {}: {error}; the last failure: {failed:?}", self.seed));
     }
 
+    /// Publishes copies of these names, all of which have to be acknowledged.
+    pub(crate) fn publish(&self, numbers: std::ops::Range<usize>) {
+        let copies: Vec<Copy> = numbers.map(copy).collect();
+        let publish = self.remote.client().publish(NodeId::new(CLIENT).unwrap(), 1, copies.clone());
+        let published = self.runtime.block_on(publish).unwrap();
+        assert_eq!((published.added as usize, published.refused), (copies.len(), 0));
+    }
+
+    /// Whether what was published is there.
+    pub(crate) fn find(&self, numbers: std::ops::Range<usize>) {
+        let copies: Vec<Copy> = numbers.map(copy).collect();
+        let names: Vec<_> = copies.iter().map(|copy| copy.name.as_name()).collect();
+        let resolve = self.remote.client().resolve(&names, Freshness::Linearizable);
+        let found = self.runtime.block_on(resolve).unwrap();
+        for (copy, found) in copies.iter().zip(found) {
+            assert_eq!(found.copies.map(|found| found.digest), Some(copy.digest), "{}", copy.name);
+        }
+    }
+
     /// Stops, reads every record once more, and checks that what clients saw is explained by one directory that executes one
     /// command at a time. What failed on the way, in words.
     pub(crate) fn check(self) -> Vec<String> {
@@ -129,6 +148,12 @@ impl Load {
         );
         failed
     }
+}
+
+/// On both sides of the records.
+fn copy(number: usize) -> Copy {
+    let name = format!("/{}/{number:05}/v=1", if number.is_multiple_of(2) { "hdfs" } else { "tests" });
+    Copy { name: name.parse().unwrap(), digest: Digest::of(name.as_bytes()), length: 1 }
 }
 
 async fn work(client: Client, shared: Arc<Shared>, mut random: Random, number: u64) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use naming::NodeId;
+use naming::{NameRef, NodeId};
 use prost::Message;
 use prost::bytes::Bytes;
 
@@ -176,6 +176,16 @@ impl Replica {
         let lost = self.waiting.insert(position.index, (position.term, id));
         self.lost.extend(lost.map(|(_, id)| id));
         Ok(())
+    }
+
+    /// Proposes that the names from `at` on become a shard of their own. Whether that comes about, [`Output::split`] tells.
+    ///
+    /// # Errors
+    /// If it was not taken.
+    pub fn split(&mut self, at: NameRef<'_>, now: Duration) -> Result<Position, ProposeError> {
+        let split = proto::Split { at: Bytes::copy_from_slice(at.as_bytes()) };
+        let action = Some(proto::command::Action::Split(split));
+        self.submit(proto::Command { action, ..proto::Command::default() }, now)
     }
 
     /// Asks for a linearizable read.

@@ -11,6 +11,7 @@ use naming_directory_quic::Place;
 use super::problem::Problems;
 use super::read::Places;
 use super::reader::{Located, Reader};
+use super::shards::{self, Shards};
 use super::types::{Config, Node};
 
 /// Members of a group at most: each entry goes to all of them.
@@ -30,6 +31,8 @@ pub struct Fabric {
 pub struct Directory {
     /// The nodes that a new directory begins with, in ascending order; `None`: this one, if it has no peers.
     pub founders: Option<Vec<NodeId>>,
+    /// How it divides itself, and spreads.
+    pub shards: Shards,
     /// Whether the node goes on without a directory if its data cannot be used: only if nobody asked for one.
     pub optional: bool,
 }
@@ -121,13 +124,14 @@ pub(super) fn directory(mut table: Reader<'_, '_>, places: &mut Places) -> Direc
         places.founders = Some(founders.span.clone());
         check_founders(&table, founders);
     }
+    let shards = shards::shards(&mut table);
     table.finish();
     let ids = |founders: Located<Vec<Located<NodeId>>>| {
         let mut ids: Vec<NodeId> = founders.value.into_iter().map(|founder| founder.value).collect();
         ids.sort_unstable();
         ids
     };
-    Directory { founders: founders.map(ids), optional: false }
+    Directory { founders: founders.map(ids), shards, optional: false }
 }
 
 fn check_founders(table: &Reader<'_, '_>, founders: &Located<Vec<Located<NodeId>>>) {

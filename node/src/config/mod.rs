@@ -12,7 +12,7 @@
 //! | `routes` | `[[route]]` |
 //! | `embedded_pool` | pools whose server is the node itself |
 //! | `security` | doors: TLS, passwords and limits of clients |
-//! | [`directory`] | the node among other nodes |
+//! | [`directory`], `shards` | the node among other nodes, and how their directory divides and spreads itself |
 //! | `check` | what only shows across sections |
 //! | [`difference`] | what a new file changes |
 //! | [`problem`] | what is wrong, where, and what to do |
@@ -28,6 +28,7 @@ mod read;
 mod reader;
 mod routes;
 mod security;
+mod shards;
 pub mod size;
 mod types;
 
@@ -41,6 +42,7 @@ use std::path::Path;
 pub use directory::{Directory, Fabric};
 use problem::Problems;
 pub use problem::{Problem, Severity};
+pub use shards::Shards;
 pub use size::ByteSize;
 pub use types::{
     Admin, Config, Dataplane, Destination, Door, Embedded, EmbeddedPool, Node, Pool, PoolTcp, Port, Proxy,

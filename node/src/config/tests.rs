@@ -703,6 +703,23 @@ fn a_member_of_the_directory_is_read() {
     assert!(parse("f", "[directory]\n").config.is_some_and(|config| !config.directory.unwrap().optional));
 }
 
+#[test]
+fn how_the_directory_spreads_is_read() {
+    let shards = |text: &str| {
+        let checked = parse("f", &format!("[directory]\n{text}"));
+        assert_eq!(checked.problems, []);
+        checked.config.unwrap().directory.unwrap().shards
+    };
+    let default = shards("");
+    assert_eq!((default, default.replicas, default.rebalance), (Shards::default(), 3, true));
+    let text =
+        "split_names = 0\naccept_shards = false\nrebalance = false\nreplicas = 5\nreplace_after_s = 0\n";
+    let (replicas, replace_after) = (5, None);
+    let expected = Shards { split_names: 0, accept: false, rebalance: false, replicas, replace_after };
+    assert_eq!(shards(text), expected);
+    assert_eq!(shards("replace_after_s = 60").replace_after, Some(std::time::Duration::from_secs(60)));
+}
+
 /// What is changed in the member, and the beginning of what is said.
 #[test]
 fn what_is_wrong_with_a_member_is_said() {
@@ -720,6 +737,7 @@ fn what_is_wrong_with_a_member_is_said() {
         ("\"2\"]", "\"2\", \"7\"]", "f:23:12: warning: 4 founders bear no more losses than 3"),
         ("\"2\"]", "\"7\"]", "f:23:12: error: it is not said where founder 0000000000000007 is"),
         ("\"2\"]", "\"3\"]", "f:23:24: error: node 0000000000000003 is there twice"),
+        ("\"2\"]", "\"2\"]\nreplicas = 4", "f:24:12: error: 4 replicas bear no more losses than 3"),
     ] {
         let found = parse("f", &MEMBER.replacen(original, replaced, 1)).problems;
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();

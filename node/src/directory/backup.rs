@@ -22,7 +22,7 @@ pub enum NotReady {
     #[error(transparent)]
     Directory(#[from] Error),
     #[error(
-        "this node has no replica of the shard of {0}: ask a member with --admin; `smartswitch directory members` shows them"
+        "this node has no replica of the shard of {0}: ask one that is a member of all shards with --admin; `smartswitch directory members` shows them"
     )]
     NoReplica(Name),
     #[error(

@@ -32,7 +32,8 @@ From one node to three, while the first one serves:
   1. smartswitch pki init DIR; smartswitch pki node DIR --id 1, and 2, and 3
   2. on each node:  [fabric] with listen, ca, certificate, key; a [[fabric.peer]] for each other node; [directory]
   3. on node 1:         smartswitch reload; on nodes 2 and 3:  smartswitch run --config node.toml
-  4. on any node:  smartswitch directory add-node 2; smartswitch directory add-node 3
+  4. nothing: the directory gives each shard three members once there are three nodes. With `rebalance = false`, on any
+     node:  smartswitch directory add-node 2; smartswitch directory add-node 3
 
 A majority of a shard's members has to run: of three one may be gone, of five two. All commands but `restore` ask a
 running node, which has to have a [directory] but need not be a member.";
@@ -75,7 +76,8 @@ pub enum DirectoryCommand {
     Watch(WatchOptions),
     /// Make a running node a member of all shards. Ends once it has caught up and votes.
     AddNode(AddOptions),
-    /// Remove a member from all shards. One that is gone for good is forgotten.
+    /// Remove a member from all shards. One that is gone for good is forgotten; stop it before, or let it have
+    /// `accept_shards = false`, since it gets shards again otherwise.
     RemoveNode(RemoveOptions),
     /// Write all that the directory knows to a file, while it serves.
     Backup(BackupOptions),

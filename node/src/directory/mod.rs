@@ -8,6 +8,7 @@
 //! | `addresses` | where other nodes are, as the directory says |
 //! | `liveness` | the node's own registration, kept alive |
 //! | [`members`] | adding and removing members |
+//! | `balance` | moving replicas and leaders to where they should be |
 //! | [`view`] | how the directory looks from here, for people and scripts |
 //! | `status` | its part of status and metrics |
 //! | [`backup`] | all that the directory knows, in a file |
@@ -16,6 +17,7 @@
 
 mod addresses;
 pub mod backup;
+mod balance;
 pub mod cli;
 pub mod http;
 mod liveness;
@@ -29,13 +31,14 @@ use std::time::Duration;
 
 use fabric_quic::Thread;
 use naming::{NodeId, Rack};
+use naming_directory_client::balance::Counters;
 use naming_directory_client::transport::Both;
 use naming_directory_client::{Client, Transport, client};
 use naming_directory_quic::{Link, LinkError};
 use naming_directory_server::{Begin, Server, Settings, StartError};
 use tokio::sync::watch;
 
-use crate::config::{Config, Fabric};
+use crate::config::{Config, Fabric, Shards};
 use status::Published;
 
 /// How long a request may take. Electing a leader takes half a second.
@@ -71,6 +74,9 @@ pub struct Directory {
     server: Arc<Server>,
     client: Client,
     published: Published,
+    shards: Shards,
+    /// What it moved.
+    balanced: Arc<Counters>,
     /// What comes to the node goes to both. Owned here, so that nothing comes any more once this is gone.
     _both: Arc<Both<Server, Client>>,
 }
@@ -91,14 +97,32 @@ impl Directory {
             let _on = thread.enter();
             Link::open(node, fabric.as_ref().map(|fabric| &fabric.place))?
         };
-        let server = Arc::new(start(Settings::new(node, path, begin), link.transport()).await?);
-        let client = Client::new(node, link.transport(), settings(node, fabric.as_ref()));
+        let shards = directory.shards;
+        let (split_names, accepts) = (shards.split_names, shards.accept);
+        let settings = Settings { split_names, accepts, ..Settings::new(node, path, begin) };
+        let server = Arc::new(start(settings, link.transport()).await?);
+        let client = Client::new(node, link.transport(), client_settings(node, fabric.as_ref()));
+        let knows = client.clone();
+        server.tell_also(Box::new(move |asked| knows.hearsay(asked)));
         let both = Arc::new(Both { server: Arc::clone(&server), client: Arc::new(client.clone()) });
         link.deliver_to(&both);
 
         let (rack, fabric) = (config.node.rack.clone(), watch::Sender::new(fabric));
         let published = Published::default();
-        Ok(Some(Arc::new(Self { node, rack, fabric, link, thread, server, client, published, _both: both })))
+        let balanced = Arc::default();
+        Ok(Some(Arc::new(Self {
+            node,
+            rack,
+            fabric,
+            link,
+            thread,
+            server,
+            client,
+            published,
+            shards,
+            balanced,
+            _both: both,
+        })))
     }
 
     /// This node.
@@ -138,6 +162,9 @@ impl Directory {
         tasks.spawn(liveness::keep(Arc::clone(&self)));
         tasks.spawn(addresses::keep(Arc::clone(&self)));
         tasks.spawn(status::publish(Arc::clone(&self)));
+        if self.shards.rebalance {
+            tasks.spawn(balance::keep(Arc::clone(&self), self.shards));
+        }
         _ = draining.wait_for(|draining| *draining).await;
         let server = Arc::clone(&self.server);
         let drained = tokio::task::spawn_blocking(move || server.drain(grace)).await;
@@ -160,7 +187,7 @@ async fn start(settings: Settings, transport: Arc<dyn Transport>) -> Result<Serv
 }
 
 /// Whom a client asks first: this node itself, and who is known beforehand.
-fn settings(node: NodeId, fabric: Option<&Fabric>) -> client::Settings {
+fn client_settings(node: NodeId, fabric: Option<&Fabric>) -> client::Settings {
     let peers = fabric.into_iter().flat_map(|fabric| fabric.place.peers.keys().copied());
     client::Settings { timeout: TIMEOUT, ..client::Settings::new(peers.chain([node])) }
 }

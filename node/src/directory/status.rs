@@ -18,6 +18,11 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(super) struct Published(Mutex<Vec<wire::Shard>>);
 
 impl Published {
+    /// This node's replica of a shard.
+    pub(super) fn shard(&self, id: ShardId) -> Option<wire::Shard> {
+        self.read().into_iter().find(|shard| shard.shard == id.0)
+    }
+
     fn read(&self) -> Vec<wire::Shard> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -35,7 +40,7 @@ pub(super) async fn publish(directory: Arc<Directory>) {
 
 impl Source for Directory {
     fn describe(&self, status: &mut Status) {
-        let counters = self.server.counters().all().map(|(name, _, value)| (name.to_owned(), value));
+        let counters = self.counters().map(|(name, _, value)| (name.to_owned(), value));
         status.directory = Some(DirectoryStatus {
             node: self.node.to_string(),
             listen: self.listen().map(|listen| listen.to_string()),
@@ -45,7 +50,7 @@ impl Source for Directory {
     }
 
     fn collect(&self, metrics: &mut Metrics) {
-        for (name, help, value) in self.server.counters().all() {
+        for (name, help, value) in self.counters() {
             metrics.counter(&format!("smartswitch_directory_{name}_total"), help, &[], value);
         }
         for (name, help, value) in self.link.endpoint().iter().flat_map(|endpoint| endpoint.counters().read())
@@ -53,6 +58,13 @@ impl Source for Directory {
             metrics.counter(&format!("smartswitch_fabric_{name}_total"), help, &[], value);
         }
         self.published.read().iter().for_each(|shard| collect(shard, metrics));
+    }
+}
+
+impl Directory {
+    /// Of the server, and of what was moved from here.
+    fn counters(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        self.server.counters().all().chain(self.balanced.all())
     }
 }
 
@@ -86,6 +98,7 @@ fn collect(shard: &wire::Shard, metrics: &mut Metrics) {
     gauge("committed_entry", "The last entry of the shard's log that is committed.", shard.committed);
     gauge("applied_entry", "The last entry of the shard's log that this replica executed.", shard.applied);
     gauge("log_bytes", "Bytes of the shard's log since its last compaction.", shard.log_bytes);
+    gauge("names", "Names of which the shard knows something, one for each kind of that.", shard.names);
     gauge("voters", "Members of the shard that vote.", shard.voters.len() as u64);
     gauge("learners", "Members of the shard that catch up.", shard.learners.len() as u64);
     for fill in &shard.tables {

@@ -48,6 +48,12 @@ pub struct Shard {
     pub members: Vec<Member>,
     /// What it knows: items by table.
     pub items: BTreeMap<String, u64>,
+    /// Names of which it knows something, one for each kind of that: by their number it is split.
+    #[serde(default)]
+    pub names: u64,
+    /// Whether its members change.
+    #[serde(default)]
+    pub moving: bool,
 }
 
 /// A member of a shard.
@@ -271,6 +277,8 @@ fn shard_of(shard: &wire::Shard, told: &BTreeMap<NodeId, Vec<wire::Shard>>) -> S
         log_bytes: shard.log_bytes,
         members: members_of(shard).into_iter().map(member).collect(),
         items: shard.tables.iter().map(|fill| (fill.table.clone(), fill.items)).collect(),
+        names: shard.names,
+        moving: !shard.learners.is_empty() || !shard.outgoing.is_empty(),
     }
 }
 

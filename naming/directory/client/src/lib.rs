@@ -10,11 +10,13 @@
 //! | [`client`] | [`Client`]: resolve, list, publish, withdraw, records, authorities, leases |
 //! | [`watch`] | [`Watch`]: everything under a prefix, and every change of it, without loss |
 //! | [`members`] | [`Members`]: who replicates a shard, who leads it |
+//! | [`balance`] | [`Balancer`]: moves replicas and leaders to where they should be |
 //!
 //! # Retries are safe
 //! A command runs in a *session*, which numbers it, and a retry carries the same number: however often it arrives, it is
 //! executed once. Only a session that expired in between (ten minutes) makes an outcome unknown, and the error says so.
 
+pub mod balance;
 pub mod client;
 mod error;
 pub mod members;
@@ -23,9 +25,10 @@ pub mod transport;
 pub mod watch;
 pub mod wire;
 
+pub use balance::Balancer;
 pub use client::{Client, Resolution, Settings};
 pub use error::Error;
 pub use members::Members;
-pub use shards::ShardId;
+pub use naming_directory::ShardId;
 pub use transport::{Channel, Receive, Transport};
 pub use watch::Watch;

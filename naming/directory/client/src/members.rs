@@ -2,6 +2,7 @@
 //!
 //! Each step may be taken again: what is done already is no error. So whoever was interrupted begins anew.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use naming::{NameRef, NodeId};
@@ -42,7 +43,7 @@ impl Client {
     /// If it does not answer.
     pub async fn describe(&self, server: NodeId) -> Result<Vec<wire::Shard>, Error> {
         let waited = self.0.settings.try_timeout;
-        let body = request::Body::Describe(wire::Describe {});
+        let body = request::Body::Describe(wire::Describe::default());
         match self.call(server, ShardId(0), body).await {
             Some((_, response::Body::Description(description))) => Ok(description.shards),
             Some(_) => Err(unexpected()),
@@ -102,7 +103,8 @@ impl Members<'_> {
             let votes = |node: NodeId| shard.voters.contains(&node.get());
             let gone = |node: NodeId| !votes(node) && !shard.learners.contains(&node.get());
             if shard.outgoing.is_empty() && votes(new) && old.is_none_or(gone) {
-                return self.retire(old).await;
+                self.retire_removed(old).await;
+                return Ok(());
             }
             let learns = shard.learners.contains(&new.get());
             if !votes(new) && !learns {
@@ -158,7 +160,8 @@ impl Members<'_> {
             let shard = self.look().await?;
             let member = [&shard.voters, &shard.learners, &shard.outgoing].into_iter().flatten();
             if !member.copied().any(|member| member == node.get()) {
-                return self.retire(Some(node)).await;
+                self.retire_removed(Some(node)).await;
+                return Ok(());
             }
             let tried = match () {
                 () if shard.leader == node.get() => self.hand_over(&shard, node).await,
@@ -195,11 +198,21 @@ impl Members<'_> {
     }
 
     async fn change(&self, changes: &[(Kind, NodeId)]) -> Result<(), Error> {
+        self.change_if(&BTreeSet::new(), changes).await
+    }
+
+    /// Changes members in one step, if exactly these vote; whoever votes, if none are named.
+    pub(crate) async fn change_if(
+        &self,
+        voters: &BTreeSet<NodeId>,
+        changes: &[(Kind, NodeId)],
+    ) -> Result<(), Error> {
         let changes = changes
             .iter()
             .map(|(kind, node)| wire::MemberChange { kind: (*kind).into(), node: node.get() })
             .collect::<Vec<_>>();
-        self.ask(request::Body::ChangeMembers(wire::ChangeMembers { changes })).await
+        let voters = voters.iter().map(|voter| voter.get()).collect();
+        self.ask(request::Body::ChangeMembers(wire::ChangeMembers { changes, voters })).await
     }
 
     async fn ask(&self, body: request::Body) -> Result<(), Error> {
@@ -211,11 +224,22 @@ impl Members<'_> {
         }
     }
 
-    /// Tells a node that it is no member any more. It need not be there to hear it.
-    async fn retire(&self, node: Option<NodeId>) -> Result<(), Error> {
-        if let Some(node) = node {
-            self.client.call(node, self.shard, request::Body::Retire(wire::Retire {})).await;
+    /// Tells a node that it is no member any more, by this entry if it is not 0. It need not be there to hear it.
+    ///
+    /// # Errors
+    /// If it refuses: it is a member, as far as it knows, or knows more.
+    pub(crate) async fn retire(&self, node: NodeId, through: u64) -> Result<(), Error> {
+        match self.client.call(node, self.shard, request::Body::Retire(wire::Retire { through })).await {
+            Some((_, response::Body::Failure(failure))) => Err(Error::Rejected(failure.text)),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The same for a node that was removed a moment ago: if it does not know that yet, it keeps what it has.
+    async fn retire_removed(&self, node: Option<NodeId>) {
+        if let Some(node) = node {
+            // What it keeps does no harm.
+            let _ = self.retire(node, 0).await;
+        }
     }
 }

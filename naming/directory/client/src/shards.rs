@@ -1,45 +1,11 @@
 //! Which shard answers for a name, and who replicates it: as far as this client knows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
 use naming::{Name, NameRef, NodeId};
-use naming_directory::Position;
+use naming_directory::ShardId;
 
 use crate::wire;
-
-/// A shard of the directory. Written as 16 hexadecimal digits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ShardId(pub u64);
-
-impl ShardId {
-    /// The shard that a directory begins with.
-    pub const FIRST: ShardId = ShardId(1);
-
-    /// The shard that is split off from this one by this entry of its log: the same at all replicas.
-    pub fn split_off(self, entry: Position) -> Self {
-        // The finalizer of SplitMix64, so that ids of splits of different shards do not meet.
-        let mut mixed = self.0.rotate_left(32) ^ entry.index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Self((mixed ^ (mixed >> 31)).max(2))
-    }
-}
-
-impl fmt::Display for ShardId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl FromStr for ShardId {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        u64::from_str_radix(text, 16).map(Self)
-    }
-}
 
 /// What is known of a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,11 +65,13 @@ pub(crate) struct ShardMap {
     shards: BTreeMap<ShardId, Shard>,
     /// Whom to ask when nothing is known.
     seeds: BTreeSet<NodeId>,
+    /// By which entries shards were said to have members that they have no more.
+    wrong: BTreeMap<ShardId, u64>,
 }
 
 impl ShardMap {
     pub(crate) fn new(seeds: impl IntoIterator<Item = NodeId>) -> Self {
-        Self { shards: BTreeMap::new(), seeds: seeds.into_iter().collect() }
+        Self { seeds: seeds.into_iter().collect(), ..Self::default() }
     }
 
     /// The shard of a name. While a split gets around, two claim it: the one that was split off is right.
@@ -128,6 +96,28 @@ impl ShardMap {
         self.seeds.iter().copied().chain(members).collect()
     }
 
+    /// What this knows of a shard, for whoever looks for it: its names, its members (as voters), and who leads.
+    pub(crate) fn hearsay(&self, id: ShardId) -> Option<wire::Shard> {
+        let shard = self.shards.get(&id)?;
+        let bytes = |name: &Name| name.as_bytes().to_vec().into();
+        Some(wire::Shard {
+            shard: id.0,
+            from: bytes(&shard.from),
+            until: shard.until.as_ref().map(bytes),
+            voters: shard.members.iter().map(|member| member.get()).collect(),
+            leader: shard.leader.map_or(0, NodeId::get),
+            applied: shard.applied,
+            ..wire::Shard::default()
+        })
+    }
+
+    /// Takes what a server has heard of a shard, unless that is what was found to be wrong.
+    pub(crate) fn hear(&mut self, message: &wire::Shard) {
+        if self.wrong.get(&ShardId(message.shard)).is_none_or(|wrong| *wrong < message.applied) {
+            self.learn(message);
+        }
+    }
+
     /// Takes what a server says.
     pub(crate) fn learn(&mut self, message: &wire::Shard) {
         let Some(mut shard) = Shard::of_wire(message) else { return };
@@ -136,6 +126,7 @@ impl ShardMap {
             return;
         }
         shard.leader = shard.leader.or(known.and_then(|known| known.leader));
+        self.wrong.remove(&shard.id);
         self.shards.insert(shard.id, shard);
     }
 
@@ -147,6 +138,13 @@ impl ShardMap {
 
     pub(crate) fn forget(&mut self, id: ShardId) {
         self.shards.remove(&id);
+    }
+
+    /// Forgets it, since a member that it is said to have is none. Who says so once more is as wrong.
+    pub(crate) fn disbelieve(&mut self, id: ShardId) {
+        if let Some(shard) = self.shards.remove(&id) {
+            self.wrong.insert(id, shard.applied);
+        }
     }
 }
 
@@ -186,13 +184,18 @@ mod tests {
     }
 
     #[test]
-    fn splits_have_ids_of_their_own() {
-        let split = |shard: u64, index| ShardId(shard).split_off(Position::new(1, index));
-        let ids: BTreeSet<ShardId> =
-            (1..50).flat_map(|shard| (1..50).map(move |index| split(shard, index))).collect();
-        assert_eq!(ids.len(), 49 * 49);
-        assert!(
-            "00000000000000ff".parse() == Ok(ShardId(255)) && ShardId(255).to_string() == "00000000000000ff"
-        );
+    fn what_was_wrong_is_not_heard_again() {
+        let mut map = ShardMap::new(NodeId::new(9));
+        map.learn(&shard(5, "/m", None, 10));
+        let heard = map.hearsay(ShardId(5)).unwrap();
+        assert_eq!((&heard.voters[..], heard.applied), (&[5, 6][..], 10));
+        map.disbelieve(ShardId(5));
+        map.hear(&heard);
+        assert_eq!(map.shard(ShardId(5)), None);
+        map.hear(&wire::Shard { applied: 11, ..heard.clone() });
+        assert!(map.shard(ShardId(5)).is_some());
+        map.disbelieve(ShardId(5));
+        map.learn(&heard);
+        assert!(map.shard(ShardId(5)).is_some(), "whoever has a replica knows");
     }
 }

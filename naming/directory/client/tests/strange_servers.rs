@@ -131,8 +131,10 @@ fn body() -> impl Strategy<Value = Body> {
         });
     let changed = (position(), position(), events())
         .prop_map(|(after, position, events)| Body::Changed(wire::Changed { after, position, events }));
-    let description = prop::collection::vec(shard(), 0..3)
-        .prop_map(|shards| Body::Description(wire::Description { shards }));
+    let shards = || prop::collection::vec(shard(), 0..3);
+    let description = (shards(), shards(), any::<bool>()).prop_map(|(shards, elsewhere, accepts)| {
+        Body::Description(wire::Description { shards, elsewhere, accepts })
+    });
     let failure = (0..9, number())
         .prop_map(|(kind, leader)| Body::Failure(wire::Failure { kind, text: "no".to_owned(), leader }));
     prop_oneof![reply, resolved, listing, changed, description, failure, Just(Body::Done(wire::Done {}))]

@@ -36,7 +36,7 @@ impl Transport for Quiet {
         let body = match asked {
             request::Body::Describe(_) => {
                 let shard = wire::Shard { shard: 1, voters: vec![to.get()], ..Default::default() };
-                Body::Description(wire::Description { shards: vec![shard] })
+                Body::Description(wire::Description { shards: vec![shard], ..Default::default() })
             }
             request::Body::List(_) => Body::Listing(wire::Listing::default()),
             request::Body::Watch(_) => Body::Changed(wire::Changed::default()),

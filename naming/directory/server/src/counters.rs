@@ -44,6 +44,10 @@ counters! {
     lives_failed,
     /// Replicas that no leader filled.
     replicas_forgotten,
+    /// Shards that were split off from those that this node replicates.
+    shards_split,
+    /// Splits that were not proposed: of names that cannot be divided, or for want of room.
+    splits_skipped,
     /// Snapshots that were taken.
     snapshots_taken,
     /// Snapshots that were sent.

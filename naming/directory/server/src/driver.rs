@@ -9,18 +9,19 @@
 //! | `peers` | messages of groups, put together by node |
 //! | `requests`, `queries`, `watches`, `describe` | what clients ask, and their answers |
 //! | `empty` | replicas that have nothing yet |
+//! | `split` | shards that have grown too large |
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use naming::NodeId;
 use naming_directory::Position;
 use naming_directory::catalog::{Catalog, NameRange};
-use naming_directory::group::Config;
+use naming_directory::group::{Config, Retired};
 use naming_directory::log::{Base, Log, Members, Record};
 use naming_directory::replica::Replica;
-use naming_directory_client::{ShardId, Transport};
+use naming_directory_client::{ShardId, Transport, wire};
 
 use crate::counters::Counters;
 use crate::settings::{Begin, Settings};
@@ -36,6 +37,7 @@ mod peers;
 mod queries;
 mod queue;
 mod requests;
+mod split;
 mod watches;
 mod writer;
 
@@ -46,6 +48,7 @@ pub(crate) use queue::{Events, Limit, Queue, queue};
 use empty::Empty;
 use peers::Outbox;
 use requests::Requests;
+use split::Splits;
 use watches::Watches;
 use writer::Writer;
 
@@ -55,6 +58,9 @@ const TOGETHER: usize = 1024;
 /// Replicas of a node; messages of further shards are refused.
 const MAX_SHARDS: usize = 4096;
 
+/// What a node has heard of shards: what is asked about, and the first one.
+pub type Hearsay = Box<dyn Fn(&wire::Describe) -> Vec<wire::Shard> + Send + Sync>;
+
 /// What all lives of a server share.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
@@ -63,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     /// The origin of its clock.
     pub(crate) began: Instant,
+    /// Tells what the node has heard of shards that it need not replicate.
+    pub(crate) hearsay: OnceLock<Hearsay>,
 }
 
 /// All groups of a node, from one opening of its store to the next.
@@ -75,6 +83,9 @@ pub(crate) struct Driver {
     creating: BTreeSet<ShardId>,
     /// Shards that cannot go on, and why.
     failed: BTreeMap<ShardId, String>,
+    /// What this node had of each of these shards when it gave them up, for good: messages of an earlier one are of who does not know
+    /// yet, and whose vote or acknowledgement would count there.
+    retired: BTreeMap<ShardId, Retired>,
     /// Shards to which something happened.
     dirty: BTreeSet<ShardId>,
     outbox: Outbox,
@@ -83,6 +94,7 @@ pub(crate) struct Driver {
     writer: Writer,
     snapshots: Snapshots,
     empty: Empty,
+    splits: Splits,
     /// Who led each shard when it was last looked at.
     leaders: BTreeMap<ShardId, NodeId>,
     next_tick: Instant,
@@ -108,6 +120,7 @@ impl Driver {
         if !loaded.is_empty() {
             store.begin()?;
         }
+        let retired = store.retired()?;
         let writer = Writer::spawn(Arc::clone(&store), life, shared.queue.clone()).map_err(io)?;
         let snapshots = Snapshots::spawn(Arc::clone(shared), Arc::clone(&store), life).map_err(io)?;
         let mut driver = Self {
@@ -117,6 +130,7 @@ impl Driver {
             replicas: BTreeMap::new(),
             creating: BTreeSet::new(),
             failed: BTreeMap::new(),
+            retired,
             dirty: BTreeSet::new(),
             outbox: Outbox::default(),
             requests: Requests::new(settings.max_requests),
@@ -124,6 +138,7 @@ impl Driver {
             writer,
             snapshots,
             empty: Empty::default(),
+            splits: Splits::new(),
             leaders: BTreeMap::new(),
             next_tick: Instant::now(),
         };
@@ -167,7 +182,8 @@ impl Driver {
     /// Opens the replica that a disk has; an empty one if it has nothing.
     fn start(&mut self, shard: ShardId, log: Log, state: Option<Catalog>) -> Result<(), StoreError> {
         let settings = &self.shared.settings;
-        let config = Config { id: settings.node, seed: random(), ..settings.group };
+        let retired = self.retired.get(&shard).copied().unwrap_or_default();
+        let config = Config { id: settings.node, seed: random(), retired, ..settings.group };
         let state = state
             .unwrap_or_else(|| Catalog::new(NameRange::all(), Position::default(), settings.history_bytes));
         let replica = Replica::open(config, log, state)
@@ -191,6 +207,7 @@ impl Driver {
         self.dirty.extend(self.replicas.keys());
         self.note_leaders();
         self.forget_empty(now);
+        self.split_large(now);
         self.report_progress(now);
     }
 

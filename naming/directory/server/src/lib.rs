@@ -37,5 +37,6 @@ mod snapshots;
 pub mod store;
 
 pub use counters::Counters;
+pub use driver::Hearsay;
 pub use server::{Server, StartError};
 pub use settings::{Begin, Settings};

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use prost::Message;
 
 use crate::backup::{self, BackupError};
 use crate::counters::{Counters, count};
-use crate::driver::{self, Driver, End, Event, Events, Limit, Queue, Shared};
+use crate::driver::{self, Driver, End, Event, Events, Hearsay, Limit, Queue, Shared};
 use crate::settings::Settings;
 use crate::store::StoreError;
 
@@ -48,13 +48,27 @@ impl Server {
         let (queue, events) =
             driver::queue(Limit { events: settings.max_events, bytes: settings.max_event_bytes });
         let counters = Arc::new(Counters::default());
-        let shared = Arc::new(Shared { settings, transport, counters, queue, began: Instant::now() });
+        let shared = Arc::new(Shared {
+            settings,
+            transport,
+            counters,
+            queue,
+            began: Instant::now(),
+            hearsay: OnceLock::new(),
+        });
         let driver = Driver::open(&shared, 0)?;
         let thread = std::thread::Builder::new().name("directory".to_owned()).spawn({
             let shared = Arc::clone(&shared);
             move || live(&shared, driver, &events)
         });
         Ok(Self { shared, thread: Mutex::new(Some(thread.map_err(StartError::Thread)?)) })
+    }
+
+    /// From now on tells whoever looks for a shard what the node has heard of it, too: replicas move, and a node that has none
+    /// may be the only one that somebody knows. To be called once.
+    pub fn tell_also(&self, hearsay: Hearsay) {
+        // A second one would say the same.
+        let _ = self.shared.hearsay.set(hearsay);
     }
 
     /// How this node's replicas are; none if the server failed and has not recovered.

@@ -21,6 +21,10 @@ pub struct Settings {
     pub group: Config,
     /// Bytes of changes that a state remembers for watchers.
     pub history_bytes: usize,
+    /// Names of a shard beyond which its leader splits it; 0: never.
+    pub split_names: u64,
+    /// Whether replicas may be placed here by who evens out their numbers.
+    pub accepts: bool,
     /// After which a replica goes that has nothing, and hears of nobody.
     pub forget_empty_after: Duration,
     /// Bytes per second that snapshots are sent with, to all nodes together.
@@ -66,6 +70,8 @@ impl Settings {
             tick: Duration::from_millis(10),
             group,
             history_bytes: 16 << 20,
+            split_names: 1_000_000,
+            accepts: true,
             forget_empty_after: Duration::from_secs(60),
             snapshot_bytes_per_second: 64 << 20,
             max_events: 1 << 14,

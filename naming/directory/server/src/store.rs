@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use naming::NodeId;
+use naming_directory::frame;
+use naming_directory::group::Retired;
 use naming_directory::log::Record;
 use naming_directory_client::ShardId;
 use rocksdb::{ColumnFamily, DB, WriteBatch, WriteOptions};
@@ -116,15 +118,21 @@ impl Store {
         Ok(written)
     }
 
-    /// Forgets all of a shard.
+    /// Forgets all of a shard, but for what it had when it was given up, if it was.
     ///
     /// # Errors
     /// If it could not be written.
-    pub fn forget(&self, shard: ShardId) -> Result<(), StoreError> {
+    pub fn forget(&self, shard: ShardId, retired: Option<Retired>) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         let (from, until) = (Key::first(shard), Key::first(ShardId(shard.0 + 1)));
         for family in [self.meta(), self.log(), self.state()] {
             batch.delete_range_cf(family, from.as_ref(), until.as_ref());
+        }
+        if let Some(Retired { term, last }) = retired {
+            let mut value = Vec::new();
+            let payload = [term, last.term, last.index].map(u64::to_be_bytes).concat();
+            frame::write(&mut value, keys::RETIRED, &payload);
+            batch.put_cf(self.meta(), Key::meta(shard, Meta::Retired), value);
         }
         self.last.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard);
         self.write_synced(batch)

@@ -126,7 +126,7 @@ fn jump_clock(world: &mut World) {
     }
 }
 
-fn leader(world: &mut World, shard: Shard) -> Option<NodeId> {
+pub(crate) fn leader(world: &mut World, shard: Shard) -> Option<NodeId> {
     let hosts = world.hosts.values_mut();
     let mut leaders = hosts.filter_map(|host| {
         let id = host.id;

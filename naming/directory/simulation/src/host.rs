@@ -6,7 +6,9 @@ use std::time::Duration;
 use naming::NodeId;
 use naming_directory::catalog::snapshot::Restore;
 use naming_directory::catalog::{Catalog, NameRange};
-use naming_directory::group::{Config, Incoming, Outgoing, ProposeError, ReadId, StepError, Unsynced};
+use naming_directory::group::{
+    Config, Incoming, Outgoing, ProposeError, ReadId, Retired, StepError, Unsynced,
+};
 use naming_directory::log::{Base, HardState, Log, Members, Record};
 use naming_directory::replica::{Output, Replica, RequestId, SplitOff};
 use naming_directory::{Position, proto};
@@ -35,6 +37,8 @@ pub(crate) struct Host {
     pub(crate) shards: BTreeMap<Shard, Slot>,
     requests: BTreeMap<u64, Request>,
     next_request: u64,
+    /// What it had of each of these shards when it gave them up; on its disk.
+    retired: BTreeMap<Shard, Retired>,
 }
 
 /// A replica, and its disk, which outlives it.
@@ -64,6 +68,7 @@ impl Host {
             shards: BTreeMap::new(),
             requests: BTreeMap::new(),
             next_request: 0,
+            retired: BTreeMap::new(),
         }
     }
 
@@ -111,7 +116,8 @@ impl Host {
             Some(chunks) => restore(chunks).map_err(|error| fail(error.to_string()))?,
             None => Catalog::new(NameRange::all(), Position::default(), HISTORY_BYTES),
         };
-        let config = Config { seed: ctx.settings.seed ^ (life << 40), ..ctx.settings.config(id) };
+        let retired = self.retired.get(&shard).copied().unwrap_or_default();
+        let config = Config { seed: ctx.settings.seed ^ (life << 40), retired, ..ctx.settings.config(id) };
         ctx.note(|| {
             let (log, state) = (&recovered.log, state.position());
             let (first, last, hard_state) = (log.first_index(), log.last_index(), log.hard_state());
@@ -162,6 +168,9 @@ impl Host {
         ctx: &mut Context,
     ) -> Result<(), String> {
         let message = Incoming::decode(bytes).map_err(|error| error.to_string())?;
+        if self.retired.get(&shard).is_some_and(|retired| (1..retired.term).contains(&message.term())) {
+            return Ok(());
+        }
         if self.live(shard).is_none() {
             // A shard that was split off while this node was away, or that it was added to: it begins empty.
             self.open(shard, ctx)?;
@@ -230,6 +239,24 @@ impl Host {
         let Some(live) = self.live(shard) else { return Ok(()) };
         live.replica.report_snapshot(peer, delivered);
         self.drive(shard, ctx)
+    }
+
+    /// It is told that it is no member any more, by the entries up to `through`; whether it gives up what it has.
+    pub(crate) fn retire(&mut self, shard: Shard, through: u64, ctx: &mut Context) -> bool {
+        let id = self.id;
+        let Some(live) = self.live(shard) else { return false };
+        let group = live.replica.group();
+        let is_led = group.leader().is_some() && group.members().all().contains(&id);
+        if is_led || group.log().last_index() > through {
+            return false;
+        }
+        ctx.note(|| format!("node {id} shard {}: gives up {:?}", shard.0, group.status()));
+        let retired = group.retired();
+        self.retired.insert(shard, retired);
+        self.requests.retain(|_, request| request.shard != shard);
+        self.shards.remove(&shard);
+        ctx.forget(id, shard);
+        true
     }
 
     /// A client asks.
@@ -314,7 +341,7 @@ impl Host {
         for begin in &output.split {
             ctx.tally.splits += 1;
             // Durable before a snapshot of this shard can leave the split behind.
-            if !self.shards.contains_key(&shard.next()) {
+            if !self.shards.contains_key(&shard.next()) && !self.retired.contains_key(&shard.next()) {
                 self.create(shard.next(), begin);
                 self.open(shard.next(), ctx)?;
             }

@@ -12,11 +12,13 @@
 //! | `disk` | a disk that loses, tears and garbles what was not synced |
 //! | `network` | a network that loses, doubles, delays, reorders and cuts, one way or both |
 //! | `faults` | what goes wrong, and when |
+//! | `balancer` | moves replicas and leaders by what it saw a moment ago |
 //! | `clients` | clients that retry, in sessions |
 //! | `history` | what clients saw, and whether a sequential directory explains it |
 //! | `invariants` | what holds at every step |
 //! | [`broken`] | rules to be broken on purpose, each of which a run has to notice |
 
+mod balancer;
 pub mod broken;
 mod clients;
 mod disk;

@@ -12,13 +12,15 @@ use naming_directory::log::Members;
 use naming_directory::replica::Replica;
 use serde::Serialize;
 
+use crate::balancer::{self, Plan};
 use crate::broken::Broken;
 use crate::clients::{Answer, Client, NAMES, Request};
 use crate::faults;
 use crate::history::History;
 use crate::host::Host;
 use crate::invariants::{Invariants, Seen};
-use crate::network::{Micros, Network};
+pub(crate) use crate::network::Micros;
+use crate::network::Network;
 
 /// Things go wrong until then.
 const TROUBLE_MICROS: Micros = 8_000_000;
@@ -56,6 +58,8 @@ pub(crate) enum Event {
     ClientTimeout { client: usize, attempt: u64 },
     ClientRetry { client: usize, attempt: u64 },
     Fault,
+    Look,
+    Balance(Plan),
 }
 
 /// What differs from seed to seed, and does not change in a run.
@@ -129,6 +133,8 @@ pub struct Report {
     pub clock_jumps: u64,
     pub transfers: u64,
     pub member_changes: u64,
+    pub balanced: u64,
+    pub retired: u64,
     pub splits: u64,
     pub snapshots_taken: u64,
     pub snapshots_installed: u64,
@@ -147,6 +153,8 @@ impl std::ops::AddAssign for Report {
         self.clock_jumps += other.clock_jumps;
         self.transfers += other.transfers;
         self.member_changes += other.member_changes;
+        self.balanced += other.balanced;
+        self.retired += other.retired;
         self.splits += other.splits;
         self.snapshots_taken += other.snapshots_taken;
         self.snapshots_installed += other.snapshots_installed;
@@ -237,6 +245,22 @@ impl Context {
         }
     }
 
+    /// Nothing that is under way to, from or at a replica comes any more: it is long ago by the time that the node may get
+    /// another one.
+    pub(crate) fn forget(&mut self, node: NodeId, of: Shard) {
+        self.events.retain(|_, event| match event {
+            Event::Deliver { to, shard, bytes, .. } => {
+                let from = || Incoming::decode(bytes).map(|message| message.from());
+                *shard != of || (*to != node && from() != Ok(node))
+            }
+            Event::Report { host, shard, .. }
+            | Event::Staged { host, shard, .. }
+            | Event::Synced { host, shard, .. }
+            | Event::SnapshotDurable { host, shard, .. } => (*host, *shard) != (node, of),
+            _ => true,
+        });
+    }
+
     pub(crate) fn request(&mut self, host: NodeId, request: Request) {
         for delay in self.network.pass_client(&mut self.random) {
             self.after(delay, Event::Request { host, request: request.clone() });
@@ -325,6 +349,7 @@ impl World {
             self.ctx.after(200_000, Event::ClientAct { client });
         }
         self.ctx.after(500_000, Event::Fault);
+        self.ctx.after(600_000, Event::Look);
         while !self.is_over()? {
             let Some(Reverse((at, sequence))) = self.ctx.queue.pop() else { break };
             self.ctx.now = at;
@@ -400,6 +425,13 @@ impl World {
                 ctx.after(pause, Event::Fault);
                 faults::strike(self)?;
             }
+            Event::Look if ctx.now < TROUBLE_MICROS => {
+                let pause = 50_000 + ctx.random.below(200_000) as Micros;
+                ctx.after(pause, Event::Look);
+                balancer::look(self);
+            }
+            Event::Look => {}
+            Event::Balance(plan) => balancer::act(self, &plan)?,
             Event::Fault => {
                 ctx.calm = true;
                 faults::heal(self);

@@ -17,6 +17,7 @@ fn everything_holds() {
         ("snapshots", report.snapshots_taken, 10),
         ("installed snapshots", report.snapshots_installed, 1),
         ("changes of members", report.member_changes, 1),
+        ("steps of the balancer", report.balanced, 3),
     ] {
         assert!(count >= least * SEEDS, "{what}: {count} in {SEEDS} runs");
     }
@@ -27,6 +28,7 @@ fn everything_holds() {
         ("expired sessions", report.sessions_lost),
         ("transfers", report.transfers),
         ("splits", report.splits),
+        ("replicas given up", report.retired),
     ] {
         assert!(count >= SEEDS / 10, "{what}: {count} in {SEEDS} runs");
     }

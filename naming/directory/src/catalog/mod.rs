@@ -43,6 +43,7 @@ mod command;
 mod copies;
 mod counters;
 mod execute;
+mod middle;
 mod nodes;
 mod range;
 mod records;
@@ -167,6 +168,12 @@ impl Catalog {
     /// How full each table is: its name, its items, and how many fit.
     pub fn tables(&self) -> impl Iterator<Item = (&'static str, usize, usize)> {
         Chunk::TABLES.into_iter().map(|table| (table.name(), self.len_of(table), table.capacity()))
+    }
+
+    /// Names of which something is known, one for each kind of what is known of it.
+    pub fn names(&self) -> usize {
+        let records: usize = self.records.iter().map(Table::len).sum();
+        self.nodes.table.len() + self.authorities.len() + records + self.copies.len()
     }
 
     /// Of all that replicas agree on; equal on all that applied the same entries.

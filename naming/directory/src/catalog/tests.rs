@@ -495,3 +495,60 @@ fn a_split_divides_everything_and_each_half_refuses_the_other() {
     assert_eq!(right.in_session(client, 1, put("/z", "once", None)), executed);
     assert_eq!(right.state.copies(name("/m/1").as_name()).unwrap().holders, [id(2)]);
 }
+
+/// Where the shard is split, and how many names stand before.
+fn divided(shard: &Shard) -> Option<(String, usize)> {
+    let middle = shard.state.middle()?;
+    let mut left = shard.state.clone();
+    left.split(middle.as_name()).unwrap();
+    Some((middle.to_string(), left.names()))
+}
+
+#[test]
+fn a_shard_is_divided_in_its_middle_and_no_block_of_it() {
+    let mut shard = Shard::new();
+    assert_eq!(divided(&shard), None);
+    shard.run(publish(1, 1, &["/a/1"]));
+    shard.run(put("/a/1", "", None));
+    assert_eq!((divided(&shard), shard.state.names()), (None, 2), "one name, twice");
+    for block in 10..22 {
+        let chunks: Vec<String> = (0..5).map(|chunk| format!("/h/{block}/v=1/seg={chunk}")).collect();
+        shard.run(publish(1, 1, &chunks.iter().map(String::as_str).collect::<Vec<_>>()));
+    }
+    // 31 of 62 stand before the fifth chunk of the block.
+    assert_eq!(divided(&shard), Some(("/h/15".to_owned(), 27)));
+    // Half as many again behind them: what is under a prefix stays together if that is not more than a quarter.
+    shard.run(publish(
+        1,
+        1,
+        &(100..130)
+            .map(|number| format!("/zz/{number}"))
+            .collect::<Vec<_>>()
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>(),
+    ));
+    assert_eq!(divided(&shard), Some(("/h/18".to_owned(), 42)));
+}
+
+#[test]
+fn nodes_are_not_divided() {
+    let mut shard = Shard::new();
+    (1..=20).for_each(|node| drop(shard.run(register(node, 1))));
+    assert_eq!(divided(&shard), None);
+    shard.run(put("/stream/clicks", "", None));
+    assert_eq!(divided(&shard), Some(("/stream".to_owned(), 20)));
+    (10..20).for_each(|number| drop(shard.run(put(&format!("/b/{number}"), "", None))));
+    assert_eq!(divided(&shard), Some(("/node".to_owned(), 10)));
+}
+
+#[test]
+fn a_large_shard_is_divided_by_runs_of_names() {
+    let mut shard = Shard::new();
+    let names: Vec<String> = (0..20_000).map(|number| format!("/h/{number:05}/v=1/seg=0")).collect();
+    for batch in names.chunks(MAX_BATCH) {
+        shard.run(publish(1, 1, &batch.iter().map(String::as_str).collect::<Vec<_>>()));
+    }
+    let (at, before) = divided(&shard).unwrap();
+    assert!((9_800..=10_200).contains(&before) && at.len() == "/h/00000".len(), "{at}: {before}");
+}

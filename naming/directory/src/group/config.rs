@@ -4,6 +4,16 @@ use naming::NodeId;
 
 use super::error::OpenError;
 use super::message::MAX_MESSAGE_LEN;
+use crate::Position;
+
+/// What a node had of a group when it gave that up. It had promised all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retired {
+    /// Its term.
+    pub term: u64,
+    /// The last entry of its log.
+    pub last: Position,
+}
 
 /// A member's settings. Times are in ticks, whose length the shell decides: 50 ms, say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +23,8 @@ pub struct Config {
     /// A random number of this start: it spreads elections, and tells this life's reads from an earlier
     /// one's.
     pub seed: u64,
+    /// What it had when it was a member before: until it has that much again, it neither votes nor leads.
+    pub retired: Retired,
     /// Silence of the leader after which an election begins: once to twice as long.
     pub election_ticks: u32,
     /// Time between two heartbeats of a leader.
@@ -55,6 +67,7 @@ impl Config {
         Self {
             id,
             seed,
+            retired: Retired::default(),
             election_ticks: 6,
             heartbeat_ticks: 1,
             pass_time_ticks: 20,

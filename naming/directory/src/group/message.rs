@@ -78,6 +78,11 @@ impl Incoming {
         self.to
     }
 
+    /// The sender's term; 0 if it asks to read.
+    pub fn term(&self) -> u64 {
+        self.message.term
+    }
+
     /// If it announces a snapshot: of which entry. The snapshot has to be here, complete and durable, before
     /// this is stepped.
     pub fn snapshot(&self) -> Option<Position> {

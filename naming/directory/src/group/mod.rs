@@ -60,7 +60,7 @@ mod store;
 mod tests;
 
 pub use change::MemberChange;
-pub use config::Config;
+pub use config::{Config, Retired};
 pub use error::{ChangeError, OpenError, ProposeError, StepError, TooManyReads, TransferError};
 pub use message::{Incoming, MAX_MESSAGE_LEN, MessageError, Outgoing};
 pub use reads::ReadId;
@@ -166,6 +166,11 @@ impl Group {
             }
             // Leadership is not handed to a member that cannot take it: the leader notices.
             MessageType::MsgTimeoutNow if !self.may_campaign() => return Ok(()),
+            // It may have been a member once, and have given up what it had: who asks may be one of that time, to whom it
+            // would count as a voter that knows of nothing newer.
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote if !self.may_vote() => {
+                return Ok(());
+            }
             _ => {}
         }
         let stepped = self.raw.step(message.message);
@@ -359,7 +364,26 @@ impl Group {
     fn may_campaign(&self) -> bool {
         let alone = self.raw.raft.prs().is_singleton() && self.raw.raft.promotable();
         let log = &self.raw.raft.raft_log;
-        self.applied >= self.installing && !(alone && log.persisted < log.last_index())
+        self.may_vote() && self.applied >= self.installing && !(alone && log.persisted < log.last_index())
+    }
+
+    /// Whether it has what it once had and promised: its vote is then worth what others take it for. Who never had anything
+    /// may vote: members of a shard that was split off, whose part of the log before the split comes late, are needed for it.
+    fn may_vote(&self) -> bool {
+        let (last, had) = (self.end(), self.config.retired.last);
+        (last.term, last.index) >= (had.term, had.index)
+    }
+
+    fn end(&self) -> Position {
+        let index = self.log().last_index();
+        Position::new(self.log().term(index).unwrap_or_default(), index)
+    }
+
+    /// What is to be remembered if this node gives the group up.
+    pub fn retired(&self) -> Retired {
+        let (had, last) = (self.config.retired, self.end());
+        let further = (last.term, last.index) >= (had.last.term, had.last.index);
+        Retired { term: self.term().max(had.term), last: if further { last } else { had.last } }
     }
 
     fn last_position(&self) -> Position {

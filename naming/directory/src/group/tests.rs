@@ -545,3 +545,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_had_more_before_does_not_vote() {
+    let mut candidate = open(1, &[1, 2], |_| {});
+    let asks = loop {
+        candidate.tick();
+        if let Some(message) = candidate.ready().send.pop() {
+            break message;
+        }
+    };
+    let incoming = || Incoming::decode(&asks.bytes).unwrap();
+    let mut voter = open(2, &[1, 2], |_| {});
+    voter.step(incoming()).unwrap();
+    assert!(!voter.ready().is_empty());
+    let had = |index| Retired { term: 1, last: Position::new(1, index) };
+    for (index, votes) in [(1, true), (2, false)] {
+        let mut behind = open(2, &[1, 2], |config| config.retired = had(index));
+        behind.step(incoming()).unwrap();
+        assert_eq!(!behind.ready().is_empty(), votes, "{index}");
+        assert_eq!(behind.retired().last, Position::new(1, index));
+    }
+    let empty = |retired| {
+        Group::open(Config { retired, ..Config::new(id(2), 7) }, Log::default(), Position::default())
+    };
+    for (retired, votes) in [(Retired::default(), true), (had(1), false)] {
+        let mut empty = empty(retired).unwrap();
+        empty.step(incoming()).unwrap();
+        assert_eq!(!empty.ready().is_empty(), votes, "{retired:?}");
+    }
+}

@@ -1,7 +1,8 @@
 //! Records in an append-only file.
 //!
-//! A batch begins with a mark that says how many bytes of the file were synced when it was written; its
-//! records follow. After a crash the end of the file may be torn: bytes that were not synced may be there,
+//! A batch begins with a mark that says how many bytes of the file were synced when it was written, and how
+//! many records follow. It is there whole or not at all: what is committed is told with entries, and would be
+//! told of those that they replace if it came without them. After a crash the end of the file may be torn: bytes that were not synced may be there,
 //! partly there, or not, in any order of sectors. Nobody was promised anything that stood in them, and
 //! [`recover`] cuts them off. Bytes that *were* synced are another matter: cutting them off would break
 //! promises. So where a record is damaged, the marks behind it decide: if one says that the damage lies
@@ -58,6 +59,7 @@ impl Journal {
     pub fn batch(&mut self, records: &[Record]) -> Vec<u8> {
         let mut mark = Vec::new();
         encode_varint(self.synced, &mut mark);
+        encode_varint(records.len() as u64, &mut mark);
         let mut bytes = Vec::new();
         frame::write(&mut bytes, SYNCED, &mark);
         records.iter().for_each(|record| record.write(&mut bytes));
@@ -77,6 +79,8 @@ impl Journal {
 /// If bytes are damaged that were synced, or a later release wrote them.
 pub fn recover(bytes: &[u8]) -> Result<Recovered, JournalError> {
     let mut log = Log::default();
+    // Up to here batches are whole. Of the one behind: what was read, and how many records are to come.
+    let (mut whole, mut batch, mut left) = (0, Vec::new(), 0);
     let mut rest = bytes;
     let at = |rest: &[u8]| bytes.len() - rest.len();
     while !rest.is_empty() {
@@ -88,15 +92,31 @@ pub fn recover(bytes: &[u8]) -> Result<Recovered, JournalError> {
             Err(_) if !was_synced(rest, at(rest)) => break,
             Err(problem) => return Err(JournalError::Corrupt { at: at(rest), problem: problem.into() }),
         };
-        if frame.kind != SYNCED {
-            let record =
-                Record::of_frame(frame).map_err(|problem| JournalError::Unknown { at: at(rest), problem })?;
-            log.take(record).map_err(|problem| JournalError::OutOfOrder { at: at(rest), problem })?;
+        let kind = frame.kind;
+        let unknown = |problem| JournalError::Unknown { at: at(rest), problem };
+        let misplaced = || unknown(RecordError::Invalid(kind));
+        if kind == SYNCED {
+            left = records_of(frame.payload).filter(|_| left == 0).ok_or_else(misplaced)?;
+        } else {
+            batch.push(Record::of_frame(frame).map_err(unknown)?);
+            left = left.checked_sub(1).ok_or_else(misplaced)?;
+        }
+        if left == 0 {
+            for record in batch.drain(..) {
+                log.take(record).map_err(|problem| JournalError::OutOfOrder { at: at(rest), problem })?;
+            }
+            whole = at(rest);
         }
     }
-    let len = at(rest) as u64;
     // What is kept was read back, but may be in a cache only: not synced, as far as is known.
-    Ok(Recovered { log, journal: Journal { len, synced: 0 }, torn: rest.len() })
+    let journal = Journal { len: whole as u64, synced: 0 };
+    Ok(Recovered { log, journal, torn: bytes.len() - whole })
+}
+
+/// How many records the batch of a mark has.
+fn records_of(mut mark: &[u8]) -> Option<u64> {
+    decode_varint(&mut mark).ok()?;
+    decode_varint(&mut mark).ok()
 }
 
 /// Whether a mark behind the damage at the front of `rest`, at byte `at` of the file, says that more was

@@ -31,7 +31,11 @@ pub(super) fn status(overview: &Overview) {
         let leader =
             shard.leader.as_ref().map_or_else(|| "no leader".to_owned(), |leader| format!("led by {leader}"));
         let Shard { id, from, term, committed, .. } = shard;
-        say(format_args!("shard {id}  {from} to {until}  {leader}  term {term}, entry {committed}"));
+        let moving = if shard.moving { ", members change" } else { "" };
+        let names = count(shard.names as usize, "name");
+        say(format_args!(
+            "shard {id}  {from} to {until}  {names}  {leader}  term {term}, entry {committed}{moving}"
+        ));
         for member in &shard.members {
             let state =
                 member.applied.map_or_else(|| "no answer".to_owned(), |applied| format!("entry {applied}"));

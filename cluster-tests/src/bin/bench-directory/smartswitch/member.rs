@@ -58,7 +58,8 @@ pub(crate) fn serve(file: &Path) -> Result<Infallible, Failure> {
     };
     runtime.block_on(async {
         let mut asked = signal(SignalKind::user_defined1())?;
-        let server = ServerSettings::new(node, &settings.data, begin);
+        // All names in one group, as the others have them.
+        let server = ServerSettings { split_names: 0, ..ServerSettings::new(node, &settings.data, begin) };
         let server = Arc::new(Server::start(server, link.transport())?);
         link.deliver_to(&server);
         loop {

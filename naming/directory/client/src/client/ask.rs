@@ -8,10 +8,10 @@ use naming::{NameRef, NodeId};
 use prost::Message;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::Client;
+use super::{Client, bytes_of};
 use crate::shards::Shard;
 use crate::transport::Channel;
-use crate::wire::{Describe, FailureKind, Request, request, response};
+use crate::wire::{self, Describe, FailureKind, Request, request, response};
 use crate::{Error, ShardId};
 
 /// Between two tries, if nothing says whom to ask next: from this on, doubled up to [`MAX_PAUSE`].
@@ -109,7 +109,7 @@ impl Client {
                 if leader.is_some() { Tried::Elsewhere } else { later(false) }
             }
             FailureKind::NoReplica => {
-                self.shards().forget(id);
+                self.shards().disbelieve(id);
                 later(false)
             }
             // It was split: whoever asks has to divide what it asks for anew.
@@ -188,7 +188,7 @@ impl Client {
     /// Asks everybody at once how the shards are, until one knows of what is meant.
     pub(crate) async fn refresh(&self, target: Target<'_>, deadline: Instant) -> BTreeSet<NodeId> {
         let until = deadline.min(Instant::now() + self.0.settings.try_timeout);
-        self.ask_around(until, || self.known(target).is_some()).await
+        self.ask_around(until, &describe(Some(target)), || self.known(target).is_some()).await
     }
 
     /// Whoever is known may be no member any more, and nobody of those who are: everybody who may know better is asked how
@@ -200,19 +200,34 @@ impl Client {
         let client = self.clone();
         tokio::spawn(async move {
             let until = Instant::now() + client.0.settings.try_timeout;
-            client.ask_around(until, || false).await;
+            client.ask_around(until, &describe(None), || false).await;
             client.0.looking.store(false, Ordering::Relaxed);
         });
     }
 
+    /// What the client's node has heard of what is asked about, and of the first shard, whose leader has heard of all.
+    pub fn hearsay(&self, asked: &Describe) -> Vec<wire::Shard> {
+        let shards = self.shards();
+        let name = asked.name.as_ref().and_then(|name| NameRef::from_bytes(name).ok());
+        let found = name.and_then(|name| shards.find(name)).map(|shard| shard.id);
+        let ids: BTreeSet<ShardId> =
+            [ShardId::FIRST, ShardId(asked.shard)].into_iter().chain(found).collect();
+        ids.into_iter().filter_map(|id| shards.hearsay(id)).collect()
+    }
+
     /// Asks everybody at once, until `enough` is known or the time is up; whom.
-    async fn ask_around(&self, until: Instant, enough: impl Fn() -> bool) -> BTreeSet<NodeId> {
+    async fn ask_around(
+        &self,
+        until: Instant,
+        describe: &Describe,
+        enough: impl Fn() -> bool,
+    ) -> BTreeSet<NodeId> {
         let contacts = self.shards().contacts();
         let mut answers = self.0.calls.many();
         for contact in &contacts {
             self.send(
                 *contact,
-                Request { id: answers.id, shard: 0, body: Some(request::Body::Describe(Describe {})) },
+                Request { id: answers.id, shard: 0, body: Some(request::Body::Describe(describe.clone())) },
             );
         }
         for _ in &contacts {
@@ -220,11 +235,20 @@ impl Client {
             if let response::Body::Description(description) = body {
                 let mut shards = self.shards();
                 description.shards.iter().for_each(|shard| shards.learn(shard));
+                description.elsewhere.iter().for_each(|shard| shards.hear(shard));
             }
             if enough() {
                 break;
             }
         }
         contacts
+    }
+}
+
+fn describe(target: Option<Target<'_>>) -> Describe {
+    match target {
+        None => Describe::default(),
+        Some(Target::Name(name)) => Describe { name: Some(bytes_of(name)), shard: 0 },
+        Some(Target::This(shard)) => Describe { name: None, shard: shard.0 },
     }
 }

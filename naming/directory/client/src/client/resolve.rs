@@ -1,6 +1,6 @@
 //! Who answers for names, where copies are, and what is under a prefix.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use naming::{Digest, Name, NameRef, NodeId};
@@ -66,7 +66,8 @@ pub struct Routed {
 }
 
 impl Client {
-    /// What is known of each of these names, in their order.
+    /// What is known of each of these names, in their order. Of a name whose shard knows no authority or route for it, shards
+    /// that have prefixes of it are asked, too.
     ///
     /// # Errors
     /// If the directory does not answer.
@@ -75,15 +76,48 @@ impl Client {
         names: &[NameRef<'_>],
         freshness: Freshness,
     ) -> Result<Vec<Resolution>, Error> {
-        let mut all = vec![Resolution::default(); names.len()];
-        let mut left: Vec<usize> = (0..names.len()).collect();
         let deadline = Instant::now() + self.0.settings.timeout;
+        let own = self.resolve_own(names, freshness, deadline).await?;
+        let before = |name: NameRef<'_>, own: &Own| Some(prefix_before(name, own)?.to_name());
+        let sought = names.iter().zip(&own).enumerate();
+        let mut sought: Vec<(usize, Name)> =
+            sought.filter_map(|(place, (name, own))| Some((place, before(*name, own)?))).collect();
+        let mut all: Vec<Resolution> = own.into_iter().map(|own| own.resolution).collect();
+        while !sought.is_empty() {
+            let prefixes: BTreeSet<Name> = sought.iter().map(|(_, prefix)| prefix.clone()).collect();
+            let prefixes: Vec<NameRef<'_>> = prefixes.iter().map(Name::as_name).collect();
+            let found = self.resolve_own(&prefixes, freshness, deadline).await?;
+            let mut further = Vec::new();
+            for (place, prefix) in sought {
+                let Ok(at) = prefixes.binary_search(&prefix.as_name()) else { continue };
+                let (known, inherited) = (&mut all[place], &found[at]);
+                known.authority = known.authority.take().or_else(|| inherited.resolution.authority.clone());
+                known.route = known.route.take().or_else(|| inherited.resolution.route.clone());
+                if !is_complete(known) {
+                    further.extend(before(prefix.as_name(), inherited).map(|prefix| (place, prefix)));
+                }
+            }
+            sought = further;
+        }
+        Ok(all)
+    }
+
+    /// What the shards of these names know.
+    async fn resolve_own(
+        &self,
+        names: &[NameRef<'_>],
+        freshness: Freshness,
+        deadline: Instant,
+    ) -> Result<Vec<Own>, Error> {
+        let mut all = vec![Own::default(); names.len()];
+        let mut left: Vec<usize> = (0..names.len()).collect();
         while let Some(first) = left.first() {
             let places = self.of_one_shard(names, &left, names[*first], deadline).await?;
             let resolved = self.resolve_at(names, &places, freshness, deadline).await?;
-            if let Some(resolved) = resolved {
+            if let Some((from, resolved)) = resolved {
                 for (place, resolution) in places.iter().zip(resolved) {
-                    all[*place] = resolution_of(names[*place], resolution)?;
+                    let resolution = resolution_of(names[*place], resolution)?;
+                    all[*place] = Own { resolution, from: from.clone() };
                 }
                 left.retain(|place| places.binary_search(place).is_err());
             }
@@ -105,14 +139,14 @@ impl Client {
         Ok(left.iter().filter(same).take(MAX_NAMES).copied().collect())
     }
 
-    /// `None` if the shard was split meanwhile.
+    /// With the first name of the shard. `None` if it was split meanwhile.
     async fn resolve_at(
         &self,
         names: &[NameRef<'_>],
         places: &[usize],
         freshness: Freshness,
         deadline: Instant,
-    ) -> Result<Option<Vec<wire::Resolution>>, Error> {
+    ) -> Result<Option<(Name, Vec<wire::Resolution>)>, Error> {
         let resolve = wire::Resolve {
             names: places.iter().map(|place| bytes_of(names[*place])).collect(),
             freshness: freshness.into(),
@@ -122,7 +156,9 @@ impl Client {
         let asked = self.ask(Target::Name(names[*first]), Whom::Any, body).await?;
         match asked.body {
             response::Body::Resolved(resolved) if resolved.resolutions.len() == places.len() => {
-                Ok(Some(resolved.resolutions))
+                // A shard begins with the same name for as long as it lives.
+                let from = self.shard(Target::This(asked.shard), deadline).await?.from;
+                Ok(Some((from, resolved.resolutions)))
             }
             response::Body::Failure(failure)
                 if failure.kind() == FailureKind::WrongShard && Instant::now() < deadline =>
@@ -235,6 +271,23 @@ impl Client {
             _ => Err(unexpected()),
         }
     }
+}
+
+/// What the shard of a name knows of it, and the first name of that shard.
+#[derive(Clone, Debug, Default)]
+struct Own {
+    resolution: Resolution,
+    from: Name,
+}
+
+fn is_complete(resolution: &Resolution) -> bool {
+    resolution.authority.is_some() && resolution.route.is_some()
+}
+
+/// The longest prefix of a name that is another shard's, if one is to be asked.
+fn prefix_before<'a>(name: NameRef<'a>, own: &Own) -> Option<NameRef<'a>> {
+    let mut prefixes = name.prefixes().filter(|_| !is_complete(&own.resolution));
+    prefixes.find(|prefix| *prefix < own.from.as_name())
 }
 
 /// What a shard knows under a prefix.

@@ -98,7 +98,7 @@ fn proper(request: &Request) -> Option<Body> {
         request::Body::Describe(_) => {
             let shard =
                 wire::Shard { shard: 1, voters: vec![1, 2, 3], leader: 1, leads: true, ..Default::default() };
-            Body::Description(wire::Description { shards: vec![shard] })
+            Body::Description(wire::Description { shards: vec![shard], ..Default::default() })
         }
         request::Body::Resolve(resolve) => {
             let resolutions = vec![wire::Resolution::default(); resolve.names.len()];

@@ -55,5 +55,6 @@ fn describe(shard: ShardId, replica: &Replica) -> wire::Shard {
         checksum: state.checksum().to_bytes().iter().map(|byte| format!("{byte:02x}")).collect(),
         leads: status.role == Role::Leader,
         failure: String::new(),
+        names: state.names() as u64,
     }
 }

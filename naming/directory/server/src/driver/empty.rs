@@ -51,7 +51,7 @@ impl Driver {
             tracing::info!(%shard, "a replica that no leader filled is forgotten");
             count(&self.shared.counters.replicas_forgotten);
             self.give_up(shard);
-            self.writer.forget(shard, None);
+            self.writer.forget(shard, self.retired.get(&shard).copied(), None);
         }
     }
 }

@@ -38,6 +38,9 @@ impl Driver {
         if self.creating.contains(&shard) || self.failed.contains_key(&shard) {
             return;
         }
+        if self.retired.get(&shard).is_some_and(|retired| (1..retired.term).contains(&message.term())) {
+            return count(&self.shared.counters.messages_refused);
+        }
         if !self.replicas.contains_key(&shard) {
             let full = self.replicas.len() >= MAX_SHARDS;
             if full || !self.start_empty(shard) {

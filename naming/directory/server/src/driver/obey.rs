@@ -6,6 +6,7 @@ use naming_directory_client::ShardId;
 use naming_directory_client::wire::FailureKind;
 
 use super::{Driver, MAX_SHARDS};
+use crate::counters::count;
 use crate::snapshots::Job;
 
 impl Driver {
@@ -27,8 +28,12 @@ impl Driver {
     fn obey(&mut self, shard: ShardId, output: Output) {
         for begin in output.split {
             let child = shard.split_off(begin.state.position());
-            // After a restart the log is executed again.
-            if !self.replicas.contains_key(&child) && self.creating.insert(child) {
+            self.splits.began(shard, child);
+            // After a restart the log is executed again. What this node gave up since must not begin anew.
+            let known = self.replicas.contains_key(&child) || self.retired.contains_key(&child);
+            if !known && self.creating.insert(child) {
+                count(&self.shared.counters.shards_split);
+                tracing::info!(%shard, %child, names = %begin.state.range(), "a shard was split off");
                 self.snapshots.give(Job::Create { shard: child, begin: Box::new(begin) });
             }
         }

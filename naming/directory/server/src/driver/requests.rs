@@ -6,7 +6,7 @@ use std::time::Instant;
 use naming::NodeId;
 use naming_directory::group::{ChangeError, MemberChange, ProposeError, ReadId, TransferError};
 use naming_directory::proto;
-use naming_directory::replica::RequestId;
+use naming_directory::replica::{Replica, RequestId};
 use naming_directory_client::wire::member_change::Kind;
 use naming_directory_client::wire::{
     self, Failure, FailureKind, Freshness, Request, Response, request, response,
@@ -50,12 +50,14 @@ impl Driver {
         let (id, shard) = (request.id, ShardId(request.shard));
         count(&self.shared.counters.requests);
         match request.body {
-            Some(request::Body::Describe(_)) => {
-                let shards = self.describe();
-                self.respond(from, id, response::Body::Description(wire::Description { shards }));
+            Some(request::Body::Describe(asked)) => {
+                let elsewhere = self.shared.hearsay.get().map(|hearsay| hearsay(&asked)).unwrap_or_default();
+                let accepts = self.shared.settings.accepts;
+                let description = wire::Description { shards: self.describe(), elsewhere, accepts };
+                self.respond(from, id, response::Body::Description(description));
             }
             Some(request::Body::Unwatch(unwatch)) => self.watches.end(from, unwatch.watch),
-            Some(request::Body::Retire(_)) => self.retire(from, id, shard),
+            Some(request::Body::Retire(retire)) => self.retire(from, id, shard, retire.through),
             Some(body) => self.request_of_shard(from, id, shard, body),
             None => {
                 let text = "this release does not know the request: upgrade this node";
@@ -94,6 +96,9 @@ impl Driver {
             }
             request::Body::Watch(watch) => return self.watch(from, id, shard, &watch),
             request::Body::ChangeMembers(change) => match changes_of(&change) {
+                Some(_) if !votes_exactly(replica, &change.voters) => {
+                    Err(Failure::new(FailureKind::Refused, "the voters are others by now"))
+                }
                 Some(changes) => replica.change_members(&changes).map(drop).map_err(change_failure),
                 None => Err(Failure::new(FailureKind::Refused, "a change of members is none")),
             },
@@ -117,8 +122,9 @@ impl Driver {
         }
     }
 
-    /// This node was told that it is no member any more. Not if it has a leader: a leader talks to members only.
-    fn retire(&mut self, from: NodeId, id: u64, shard: ShardId) {
+    /// This node was told that it is no member any more. Not if it has a leader: a leader talks to members only. Nor if it has
+    /// entries behind those by which it was none: one of them may have made it a member again.
+    fn retire(&mut self, from: NodeId, id: u64, shard: ShardId, through: u64) {
         let leader = self.replicas.get(&shard).and_then(|replica| {
             let group = replica.group();
             group.leader().filter(|_| group.members().all().contains(&self.shared.settings.node))
@@ -128,9 +134,20 @@ impl Driver {
                 format!("node {leader} leads this node's shard {shard}; remove it from the group first");
             return self.refuse(from, id, Failure::new(FailureKind::Refused, text));
         }
+        let last = self.replicas.get(&shard).map_or(0, |replica| replica.group().log().last_index());
+        if through != 0 && last > through {
+            let text = format!("this node has shard {shard} up to entry {last}, which is behind {through}");
+            return self.refuse(from, id, Failure::new(FailureKind::Refused, text));
+        }
+        if let Some(replica) = self.replicas.get(&shard) {
+            self.retired.insert(shard, replica.group().retired());
+        } else if self.failed.contains_key(&shard) {
+            self.retired.entry(shard).or_default();
+        }
+        let retired = self.retired.get(&shard).copied();
         self.give_up(shard);
         self.failed.remove(&shard);
-        self.writer.forget(shard, Some((from, id)));
+        self.writer.forget(shard, retired, Some((from, id)));
     }
 
     pub(super) fn reply(&mut self, request: u64, reply: proto::Reply) {
@@ -185,6 +202,12 @@ fn is_local(body: &request::Body) -> bool {
         request::Body::List(list) => list.freshness() == Freshness::Local,
         _ => false,
     }
+}
+
+/// Whether these are the group's voters, if any are named.
+fn votes_exactly(replica: &Replica, voters: &[u64]) -> bool {
+    let members = replica.group().members();
+    voters.is_empty() || members.voters.iter().map(|voter| voter.get()).eq(voters.iter().copied())
 }
 
 fn changes_of(change: &wire::ChangeMembers) -> Option<Vec<MemberChange>> {

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use naming::NodeId;
-use naming_directory::group::Unsynced;
+use naming_directory::group::{Retired, Unsynced};
 use naming_directory_client::ShardId;
 
 use super::event::Done;
@@ -18,8 +18,9 @@ pub(crate) type Asker = (NodeId, u64);
 /// What is to be written together.
 struct Batch {
     records: Vec<(ShardId, Unsynced)>,
-    /// Shards of which nothing is to be left, and who asked for that, if somebody did.
-    forget: Vec<(ShardId, Option<Asker>)>,
+    /// Shards of which nothing is to be left but what they had when they were given up, if they were; and who asked for that,
+    /// if somebody did.
+    forget: Vec<(ShardId, Option<Retired>, Option<Asker>)>,
 }
 
 /// Records of all groups that wait for the disk.
@@ -46,10 +47,10 @@ impl Writer {
         self.waiting.records.push((shard, unsynced));
     }
 
-    /// Removes all of a shard from the disk, after what was written of it before.
-    pub(crate) fn forget(&mut self, shard: ShardId, asker: Option<Asker>) {
+    /// Removes all of a shard from the disk, but for what it had when it was given up, after what was written of it before.
+    pub(crate) fn forget(&mut self, shard: ShardId, retired: Option<Retired>, asker: Option<Asker>) {
         self.waiting.records.retain(|(other, _)| *other != shard);
-        self.waiting.forget.push((shard, asker));
+        self.waiting.forget.push((shard, retired, asker));
     }
 
     /// Has everything written that waits, unless a batch is on its way: then what comes until that is done goes together.
@@ -90,7 +91,7 @@ impl Drop for Writer {
 fn run(store: &Store, life: u64, batches: &Receiver<Batch>, queue: &Queue) {
     while let Ok(batch) = batches.recv() {
         let result = write(store, &batch);
-        let forgotten = batch.forget.into_iter().map(|(_, asker)| asker).collect();
+        let forgotten = batch.forget.into_iter().map(|(_, _, asker)| asker).collect();
         queue.done(life, Done::Written { result, batch: batch.records, forgotten });
     }
 }
@@ -99,6 +100,6 @@ fn write(store: &Store, batch: &Batch) -> Result<Written, StoreError> {
     let records = batch.records.iter().map(|(shard, unsynced)| (*shard, unsynced.records()));
     let sync = batch.records.iter().any(|(_, unsynced)| unsynced.must_sync());
     let written = store.write(records, sync)?;
-    batch.forget.iter().try_for_each(|(shard, _)| store.forget(*shard))?;
+    batch.forget.iter().try_for_each(|(shard, retired, _)| store.forget(*shard, *retired))?;
     Ok(written)
 }

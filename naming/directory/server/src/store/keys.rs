@@ -9,12 +9,16 @@ pub(super) struct Key {
     len: usize,
 }
 
+/// The kind of frame that says what a node had of a shard when it gave it up: three numbers.
+pub(super) const RETIRED: u8 = 1;
+
 /// What `meta` says of a shard. Numbers are for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meta {
     Base,
     HardState,
     Snapshot(u64),
+    Retired,
 }
 
 impl Key {
@@ -39,6 +43,7 @@ impl Key {
             Meta::Base => Self::of(&[&shard, &[1]]),
             Meta::HardState => Self::of(&[&shard, &[2]]),
             Meta::Snapshot(generation) => Self::of(&[&shard, &[3], &generation.to_be_bytes()]),
+            Meta::Retired => Self::of(&[&shard, &[4]]),
         }
     }
 
@@ -54,6 +59,7 @@ impl Key {
         let meta = match rest {
             [1] => Meta::Base,
             [2] => Meta::HardState,
+            [4] => Meta::Retired,
             [3, generation @ ..] => Meta::Snapshot(u64::from_be_bytes(generation.try_into().ok()?)),
             _ => return None,
         };
@@ -92,7 +98,7 @@ mod tests {
             Key::first(shard(2)),
         ];
         assert!(keys.is_sorted_by(|one, other| one.as_ref() < other.as_ref()));
-        for meta in [Meta::Base, Meta::HardState, Meta::Snapshot(7)] {
+        for meta in [Meta::Base, Meta::HardState, Meta::Snapshot(7), Meta::Retired] {
             assert_eq!(Key::split_meta(Key::meta(shard(9), meta).as_ref()), Some((shard(9), meta)));
         }
         assert_eq!(Key::split_meta(b"short"), None);

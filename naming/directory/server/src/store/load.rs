@@ -5,11 +5,13 @@ use std::sync::PoisonError;
 
 use naming_directory::catalog::Catalog;
 use naming_directory::catalog::snapshot::Restore;
+use naming_directory::group::Retired;
 use naming_directory::log::{Log, Record};
+use naming_directory::{Position, frame};
 use naming_directory_client::ShardId;
 use rocksdb::{Direction, IteratorMode, ReadOptions};
 
-use super::keys::{Key, Meta};
+use super::keys::{self, Key, Meta};
 use super::snapshots::{Generation, Kept};
 use super::{Store, StoreError};
 
@@ -59,6 +61,21 @@ impl Store {
         Ok(self.load_shard(shard, found, history_bytes)?.0)
     }
 
+    /// What this node had of each shard that it gave up.
+    ///
+    /// # Errors
+    /// If anything is damaged.
+    pub(crate) fn retired(&self) -> Result<BTreeMap<ShardId, Retired>, StoreError> {
+        let mut retired = BTreeMap::new();
+        for item in self.db.iterator_cf(self.meta(), IteratorMode::Start) {
+            let (key, value) = item.map_err(StoreError::Read)?;
+            let Some((shard, Meta::Retired)) = Key::split_meta(&key) else { continue };
+            let had = retired_of(&value).ok_or_else(|| damaged(shard, "what it had when it was given up"))?;
+            retired.insert(shard, had);
+        }
+        Ok(retired)
+    }
+
     fn find(&self) -> Result<BTreeMap<ShardId, Found>, StoreError> {
         let mut all = BTreeMap::<ShardId, Found>::new();
         for item in self.db.iterator_cf(self.meta(), IteratorMode::Start) {
@@ -67,8 +84,12 @@ impl Store {
                 let shard = Key::split(&key).map_or(ShardId(0), |(shard, _)| shard);
                 return Err(damaged(shard, "a key that this release does not write"));
             };
+            if meta == Meta::Retired {
+                continue;
+            }
             let found = all.entry(shard).or_default();
             match meta {
+                Meta::Retired => {}
                 Meta::Base => found.base = Some(record(shard, &value)?),
                 Meta::HardState => found.hard_state = Some(record(shard, &value)?),
                 Meta::Snapshot(generation) => {
@@ -152,6 +173,13 @@ impl Store {
             Err(damaged(shard, "another entry's snapshot"))
         }
     }
+}
+
+fn retired_of(value: &[u8]) -> Option<Retired> {
+    let (frame, []) = frame::read(value).ok()? else { return None };
+    let (numbers, []) = frame.payload.as_chunks::<8>() else { return None };
+    let [term, last_term, last] = <[_; 3]>::try_from(numbers).ok()?.map(u64::from_be_bytes);
+    (frame.kind == keys::RETIRED).then_some(Retired { term, last: Position::new(last_term, last) })
 }
 
 fn record(shard: ShardId, value: &[u8]) -> Result<Record, StoreError> {

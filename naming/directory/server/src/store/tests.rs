@@ -107,9 +107,15 @@ fn a_shard_is_forgotten() {
     let dir = TempDir::new().unwrap();
     let store = begin(dir.path());
     store.create(OTHER, &Log::begin(base(1)), &state(1)).unwrap();
-    store.forget(SHARD).unwrap();
+    assert!(store.retired().unwrap().is_empty());
+    let had = Retired { term: 7, last: Position::new(6, 80) };
+    store.forget(SHARD, Some(had)).unwrap();
     drop(store);
     assert_eq!(load(dir.path()).unwrap().keys().copied().collect::<Vec<_>>(), [OTHER]);
+    let store = Store::open(dir.path(), node(1)).unwrap();
+    assert_eq!(store.retired().unwrap(), [(SHARD, had)].into());
+    store.forget(OTHER, None).unwrap();
+    assert_eq!((store.retired().unwrap(), store.load(0).unwrap().len()), ([(SHARD, had)].into(), 0));
 }
 
 #[test]

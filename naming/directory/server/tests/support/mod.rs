@@ -106,6 +106,8 @@ impl Cluster {
     pub fn client_of(&self, number: u64) -> Client {
         let client = self.new_client(number);
         let server = Arc::clone(&self.servers[&node(number)]);
+        let knows = client.clone();
+        server.tell_also(Box::new(move |asked| knows.hearsay(asked)));
         self.network.attach(node(number), Arc::new(Both { server, client: Arc::new(client.clone()) }));
         client
     }

@@ -181,6 +181,20 @@ impl Leaf {
         })
     }
 
+    /// Tells the slot of each copy, without putting names together: a split asks it of all leaves.
+    pub(super) fn each_slot(&self, mut tell: impl FnMut(u32)) {
+        let mut start = 0;
+        while start < self.bytes.len() {
+            let entry = parts(&self.bytes, start);
+            start = entry.end;
+            let mut rest = &self.bytes[entry.value + Digest::LEN..entry.end];
+            varint(&mut rest);
+            for _ in 0..varint(&mut rest) {
+                tell(varint(&mut rest) as u32);
+            }
+        }
+    }
+
     /// Puts, replaces or removes what is recorded of `name`, which stands at `place`. Whether it came to
     /// stand behind all others.
     pub(super) fn set(&mut self, name: NameRef<'_>, place: Place, entry: Option<&Entry>) -> bool {

@@ -31,6 +31,9 @@ use leaf::{Entry, Slots};
 pub(super) use names::NamesBuilder;
 use names::{Edit, Names};
 
+/// From so many names on, those of a leaf are few of all.
+const RUNS_AT_LEAST: usize = 1 << 13;
+
 /// What is known of an immutable name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copies {
@@ -93,6 +96,14 @@ impl CopyTable {
         first: Bound<NameRef<'_>>,
     ) -> impl Iterator<Item = (Name, Copies)> + use<'a> {
         self.names.from(first).filter_map(|(name, entry)| Some((name, self.visible(&entry)?)))
+    }
+
+    /// How many names there are from each of these on, before the next, in order: each name by itself if there are few.
+    pub(super) fn runs(&self) -> Vec<(Name, usize)> {
+        if self.len() < RUNS_AT_LEAST {
+            return self.names.from(Bound::Unbounded).map(|(name, _)| (name, 1)).collect();
+        }
+        self.names.runs().map(|(first, len)| (first.to_name(), len)).collect()
     }
 
     /// Names from `first` on with what a snapshot has of them.

@@ -110,6 +110,11 @@ impl Names {
         })
     }
 
+    /// How many names there are from each of these on, before the next: in order, the root first.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (NameRef<'_>, usize)> {
+        self.leaves.iter().map(|(first, leaf)| (first.as_name(), leaf.len()))
+    }
+
     /// Changes what is recorded of a name as `decide` says, who is told what it is.
     pub(super) fn edit<T>(
         &mut self,
@@ -158,11 +163,11 @@ impl Names {
     pub(super) fn references(&self) -> Vec<u64> {
         let mut references: Vec<u64> = Vec::new();
         for leaf in self.leaves.values() {
-            for slot in leaf.iter().flat_map(|(_, entry)| entry.slots) {
+            leaf.each_slot(|slot| {
                 let slot = slot as usize;
                 references.resize(references.len().max(slot + 1), 0);
                 references[slot] += 1;
-            }
+            });
         }
         references
     }
