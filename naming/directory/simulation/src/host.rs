@@ -247,7 +247,7 @@ impl Host {
         let Some(live) = self.live(shard) else { return false };
         let group = live.replica.group();
         let is_led = group.leader().is_some() && group.members().all().contains(&id);
-        if is_led || group.log().last_index() > through {
+        if is_led || group.hears_leader() || group.log().last_index() > through {
             return false;
         }
         ctx.note(|| format!("node {id} shard {}: gives up {:?}", shard.0, group.status()));

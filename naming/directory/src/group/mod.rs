@@ -295,6 +295,13 @@ impl Group {
         NodeId::new(self.raw.raft.leader_id)
     }
 
+    /// Whether a leader was heard within the time after which a voter would look for another one: leaders talk to members
+    /// only, also to those who do not know yet that they are.
+    pub fn hears_leader(&self) -> bool {
+        let raft = &self.raw.raft;
+        self.leader().is_some() && raft.election_elapsed < raft.randomized_election_timeout()
+    }
+
     /// The log.
     pub fn log(&self) -> &Log {
         &self.raw.store().log

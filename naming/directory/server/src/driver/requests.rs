@@ -122,12 +122,13 @@ impl Driver {
         }
     }
 
-    /// This node was told that it is no member any more. Not if it has a leader: a leader talks to members only. Nor if it has
-    /// entries behind those by which it was none: one of them may have made it a member again.
+    /// This node was told that it is no member any more. Not if it is one, as far as it knows. Nor if it was none by entry
+    /// `through`, unless that is 0, and has later ones, or hears a leader: then it may be one again.
     fn retire(&mut self, from: NodeId, id: u64, shard: ShardId, through: u64) {
         let leader = self.replicas.get(&shard).and_then(|replica| {
             let group = replica.group();
-            group.leader().filter(|_| group.members().all().contains(&self.shared.settings.node))
+            let is_member = group.members().all().contains(&self.shared.settings.node);
+            group.leader().filter(|_| is_member || (through != 0 && group.hears_leader()))
         });
         if let Some(leader) = leader {
             let text =
