@@ -6,7 +6,7 @@
 //! | `log` | shard, index | an entry, as a [`Record`] |
 //! | `state` | shard, generation, number | a chunk of a snapshot |
 //!
-//! Numbers are big-endian, so that keys are in order. Every value is a [frame](naming_directory::frame) with a checksum, so
+//! Numbers are big-endian, so that keys are in order. Every value is a [frame] with a checksum, so
 //! that damage is found where RocksDB does not look.
 //!
 //! # Durability
