@@ -64,9 +64,12 @@ struct Arguments {
     only: Vec<Arm>,
     #[command(flatten)]
     selection: Selection,
-    /// Clients at a time, each with a connection of its own.
+    /// Clients at a time.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
     clients: u16,
+    /// Connections that clients of the leader share, as the callers in one program do; one each unless told.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    connections: Option<u16>,
     /// Kills of each arm's leader.
     #[arg(long)]
     kills: Option<usize>,
@@ -91,6 +94,8 @@ struct Plan {
     points: Vec<Point>,
     arms: Vec<Arm>,
     clients: usize,
+    /// Of all clients of the leader together.
+    connections: usize,
     warm_up: Duration,
     measure: Duration,
     /// Of each leader; 0: none is killed.
@@ -112,6 +117,7 @@ impl Plan {
             points: Point::ALL.into_iter().filter(|point| selection.chooses(&point.to_string())).collect(),
             arms: Arm::ALL.into_iter().filter(wanted).collect(),
             clients: arguments.clients.into(),
+            connections: arguments.connections.unwrap_or(arguments.clients).min(arguments.clients).into(),
             warm_up: Duration::from_millis(warm_up_ms),
             measure: selection.measure(Duration::from_millis(measure_ms)),
             kills: if selection.chooses("failover") { arguments.kills.unwrap_or(kills) } else { 0 },
@@ -139,7 +145,7 @@ fn main() -> Result<(), Failure> {
     // A few for each connection of each arm, here and in a member; etcd's own needs are far more.
     open_files::allow(8 * (plan.clients + WATCHERS) as u64 + 4096)?;
     let scratch = Scratch::within(&arguments.directory, "bench-directory")?;
-    let mut report = Report::begin(plan.rounds, plan.clients, Disk::probe(scratch.path())?);
+    let mut report = Report::begin(plan.rounds, plan.clients, plan.connections, Disk::probe(scratch.path())?);
     if plan.seeds > 0 {
         report.simulation = Some(simulation::run(plan.seeds)?);
     }

@@ -21,6 +21,7 @@ pub(crate) struct Report {
     disk: Disk,
     /// Clients at a time.
     clients: usize,
+    connections: usize,
     /// Runs of the simulation, if there were some.
     pub(crate) simulation: Option<Simulated>,
     /// What was measured.
@@ -30,8 +31,15 @@ pub(crate) struct Report {
 
 impl Report {
     /// An empty one, for here and now.
-    pub(crate) fn begin(rounds: usize, clients: usize, disk: Disk) -> Self {
-        Self { run: Run::begin(rounds), disk, clients, simulation: None, results: Results::default() }
+    pub(crate) fn begin(rounds: usize, clients: usize, connections: usize, disk: Disk) -> Self {
+        Self {
+            run: Run::begin(rounds),
+            disk,
+            clients,
+            connections,
+            simulation: None,
+            results: Results::default(),
+        }
     }
 }
 
@@ -43,9 +51,9 @@ impl report::Report for Report {
     fn preface(&self) -> String {
         let Disk { file_system, syncs_per_second } = &self.disk;
         format!(
-            "{} clients; data on {file_system}, where one process alone appends and syncs {syncs_per_second:.0} records of \
+            "{} clients over {} connections; data on {file_system}, where one process alone appends and syncs {syncs_per_second:.0} records of \
              4 KiB a second\n\n",
-            self.clients
+            self.clients, self.connections
         )
     }
 

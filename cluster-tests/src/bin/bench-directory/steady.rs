@@ -32,7 +32,8 @@ struct Ground {
 impl Ground {
     async fn build(arm: Arm, round: usize, plan: &Plan, scratch: &Scratch) -> Result<Self, Failure> {
         let cluster = Cluster::found(arm, &directory(arm, round, scratch)).await?;
-        let clients = cluster.connect(plan.clients, Aim::Leader).await?;
+        let connections = cluster.connect(plan.connections, Aim::Leader).await?;
+        let clients: Vec<Client> = connections.iter().cycle().take(plan.clients).cloned().collect();
         fill(&clients, KNOWN, 1, |_| {}).await?;
         Ok(Self {
             arm,
