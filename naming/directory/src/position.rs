@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// An entry of a log by its place: whoever has it has the same entries before it (Raft's log matching).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// An entry of a log by its place: whoever has it has the same entries before it (Raft's log matching). Of two logs the one
+/// that ends with the greater one is more up to date, as votes compare them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// Of the leader that made the entry; 0 before the first one.
     pub term: u64,

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use naming::NodeId;
 use naming_directory::balance::{self, Action, Goals, Learner, Reason, View};
 
 use crate::wire::member_change::Kind;
@@ -169,9 +168,4 @@ impl Balancer {
             Action::Retire(node) => members.retire(node, self.observer.applied(id)).await,
         }
     }
-}
-
-/// The node, if the number is one.
-fn node(number: u64) -> Option<NodeId> {
-    NodeId::new(number)
 }

@@ -168,7 +168,7 @@ impl Host {
         ctx: &mut Context,
     ) -> Result<(), String> {
         let message = Incoming::decode(bytes).map_err(|error| error.to_string())?;
-        if self.retired.get(&shard).is_some_and(|retired| (1..retired.term).contains(&message.term())) {
+        if self.retired.get(&shard).is_some_and(|retired| retired.precludes(&message)) {
             return Ok(());
         }
         if self.live(shard).is_none() {
@@ -246,12 +246,8 @@ impl Host {
         let id = self.id;
         let Some(live) = self.live(shard) else { return false };
         let group = live.replica.group();
-        let is_led = group.leader().is_some() && group.members().all().contains(&id);
-        if is_led || group.hears_leader() || group.log().last_index() > through {
-            return false;
-        }
+        let Ok(retired) = group.give_up(through) else { return false };
         ctx.note(|| format!("node {id} shard {}: gives up {:?}", shard.0, group.status()));
-        let retired = group.retired();
         self.retired.insert(shard, retired);
         self.requests.retain(|_, request| request.shard != shard);
         self.shards.remove(&shard);

@@ -3,7 +3,7 @@
 use naming::NodeId;
 
 use super::error::OpenError;
-use super::message::MAX_MESSAGE_LEN;
+use super::message::{Incoming, MAX_MESSAGE_LEN};
 use crate::Position;
 
 /// What a node had of a group when it gave that up. It had promised all of it.
@@ -13,6 +13,14 @@ pub struct Retired {
     pub term: u64,
     /// The last entry of its log.
     pub last: Position,
+}
+
+impl Retired {
+    /// Whether a message is of who does not know yet that this node gave the group up, and is to be refused: a vote or an
+    /// acknowledgement would count there.
+    pub fn precludes(&self, message: &Incoming) -> bool {
+        (1..self.term).contains(&message.term())
+    }
 }
 
 /// A member's settings. Times are in ticks, whose length the shell decides: 50 ms, say.

@@ -35,6 +35,15 @@ pub enum ProposeError {
     Unknown,
 }
 
+/// Why a member does not give up what it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// It is led by this node.
+    Led(NodeId),
+    /// It has this entry, behind the one by which it is no member.
+    Later(u64),
+}
+
 /// Why a change of members was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]

@@ -79,7 +79,7 @@ impl Incoming {
     }
 
     /// The sender's term; 0 if it asks to read.
-    pub fn term(&self) -> u64 {
+    pub(super) fn term(&self) -> u64 {
         self.message.term
     }
 

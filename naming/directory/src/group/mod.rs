@@ -61,7 +61,7 @@ mod tests;
 
 pub use change::MemberChange;
 pub use config::{Config, Retired};
-pub use error::{ChangeError, OpenError, ProposeError, StepError, TooManyReads, TransferError};
+pub use error::{ChangeError, Keeps, OpenError, ProposeError, StepError, TooManyReads, TransferError};
 pub use message::{Incoming, MAX_MESSAGE_LEN, MessageError, Outgoing};
 pub use reads::ReadId;
 pub use ready::{Actions, Persisted, Unsynced};
@@ -295,9 +295,24 @@ impl Group {
         NodeId::new(self.raw.raft.leader_id)
     }
 
+    /// What is to be remembered if this node gives the group up: it was told that it is no member any more, by entry `through`
+    /// if that is not 0.
+    ///
+    /// # Errors
+    /// If it is a member, as far as it knows. If entries are told: also if it has later ones, or hears a leader; then it may be
+    /// a member again.
+    pub fn give_up(&self, through: u64) -> Result<Retired, Keeps> {
+        let (is_member, last) = (self.members().all().contains(&self.config.id), self.log().last_index());
+        match self.leader() {
+            Some(leader) if is_member || (through != 0 && self.hears_leader()) => Err(Keeps::Led(leader)),
+            _ if through != 0 && last > through => Err(Keeps::Later(last)),
+            _ => Ok(self.retired()),
+        }
+    }
+
     /// Whether a leader was heard within the time after which a voter would look for another one: leaders talk to members
     /// only, also to those who do not know yet that they are.
-    pub fn hears_leader(&self) -> bool {
+    fn hears_leader(&self) -> bool {
         let raft = &self.raw.raft;
         self.leader().is_some() && raft.election_elapsed < raft.randomized_election_timeout()
     }
@@ -377,8 +392,7 @@ impl Group {
     /// Whether it has what it once had and promised: its vote is then worth what others take it for. Who never had anything
     /// may vote: members of a shard that was split off, whose part of the log before the split comes late, are needed for it.
     fn may_vote(&self) -> bool {
-        let (last, had) = (self.end(), self.config.retired.last);
-        (last.term, last.index) >= (had.term, had.index)
+        self.end() >= self.config.retired.last
     }
 
     fn end(&self) -> Position {
@@ -386,11 +400,9 @@ impl Group {
         Position::new(self.log().term(index).unwrap_or_default(), index)
     }
 
-    /// What is to be remembered if this node gives the group up.
-    pub fn retired(&self) -> Retired {
-        let (had, last) = (self.config.retired, self.end());
-        let further = (last.term, last.index) >= (had.last.term, had.last.index);
-        Retired { term: self.term().max(had.term), last: if further { last } else { had.last } }
+    fn retired(&self) -> Retired {
+        let had = self.config.retired;
+        Retired { term: self.term().max(had.term), last: self.end().max(had.last) }
     }
 
     fn last_position(&self) -> Position {

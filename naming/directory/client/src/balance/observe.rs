@@ -7,7 +7,6 @@ use std::time::Duration;
 use naming::{NodeId, Rack};
 use naming_directory::balance::{Action, Learner, Node, Shard, Standing, Stray, View};
 
-use super::node;
 use super::survey::Survey;
 use crate::ShardId;
 use crate::wire;
@@ -98,11 +97,12 @@ impl Observer {
     fn hear(&mut self, survey: &Survey, leaders: &BTreeMap<ShardId, &wire::Shard>, now: Duration) {
         self.racks.extend(survey.registered.iter().map(|(id, rack)| (*id, rack.clone())));
         let active = leaders.values().flat_map(|leader| &leader.progress).filter(|progress| progress.active);
-        let active = active.filter_map(|progress| node(progress.node));
+        let active = active.filter_map(|progress| NodeId::new(progress.node));
         for id in survey.registered.keys().chain(survey.answers.keys()).copied().chain(active) {
             self.heard.insert(id, now);
         }
-        let members = leaders.values().flat_map(|leader| &leader.voters).filter_map(|voter| node(*voter));
+        let members =
+            leaders.values().flat_map(|leader| &leader.voters).filter_map(|voter| NodeId::new(*voter));
         for id in members {
             self.heard.entry(id).or_insert(now);
         }
@@ -122,19 +122,19 @@ impl Observer {
     }
 
     fn shard(&mut self, id: ShardId, told: &wire::Shard, now: Duration) -> Shard {
-        let ids = |numbers: &[u64]| numbers.iter().filter_map(|number| node(*number)).collect();
+        let ids = |numbers: &[u64]| numbers.iter().filter_map(|number| NodeId::new(*number)).collect();
         let is_current = |progress: &&wire::Progress| {
             progress.active && !progress.snapshot && told.last.saturating_sub(progress.matched) <= MAX_LAG
         };
-        let leader = node(told.leader).filter(|_| told.leads);
+        let leader = NodeId::new(told.leader).filter(|_| told.leads);
         let current: BTreeSet<NodeId> = told
             .progress
             .iter()
             .filter(is_current)
-            .filter_map(|progress| node(progress.node))
+            .filter_map(|progress| NodeId::new(progress.node))
             .chain(leader)
             .collect();
-        let learners: Vec<NodeId> = told.learners.iter().filter_map(|number| node(*number)).collect();
+        let learners: Vec<NodeId> = told.learners.iter().filter_map(|number| NodeId::new(*number)).collect();
         let learners = learners.into_iter().map(|learner| {
             let matched = told.progress.iter().find(|progress| progress.node == learner.get());
             let matched = matched.map_or(0, |progress| progress.matched);

@@ -38,7 +38,7 @@ impl Driver {
         if self.creating.contains(&shard) || self.failed.contains_key(&shard) {
             return;
         }
-        if self.retired.get(&shard).is_some_and(|retired| (1..retired.term).contains(&message.term())) {
+        if self.retired.get(&shard).is_some_and(|retired| retired.precludes(&message)) {
             return count(&self.shared.counters.messages_refused);
         }
         if !self.replicas.contains_key(&shard) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use naming::NodeId;
-use naming_directory::group::{ChangeError, MemberChange, ProposeError, ReadId, TransferError};
+use naming_directory::group::{ChangeError, Keeps, MemberChange, ProposeError, ReadId, TransferError};
 use naming_directory::proto;
 use naming_directory::replica::{Replica, RequestId};
 use naming_directory_client::wire::member_change::Kind;
@@ -122,28 +122,25 @@ impl Driver {
         }
     }
 
-    /// This node was told that it is no member any more. Not if it is one, as far as it knows. Nor if it was none by entry
-    /// `through`, unless that is 0, and has later ones, or hears a leader: then it may be one again.
+    /// This node was told that it is no member any more.
     fn retire(&mut self, from: NodeId, id: u64, shard: ShardId, through: u64) {
-        let leader = self.replicas.get(&shard).and_then(|replica| {
-            let group = replica.group();
-            let is_member = group.members().all().contains(&self.shared.settings.node);
-            group.leader().filter(|_| is_member || (through != 0 && group.hears_leader()))
-        });
-        if let Some(leader) = leader {
-            let text =
-                format!("node {leader} leads this node's shard {shard}; remove it from the group first");
-            return self.refuse(from, id, Failure::new(FailureKind::Refused, text));
-        }
-        let last = self.replicas.get(&shard).map_or(0, |replica| replica.group().log().last_index());
-        if through != 0 && last > through {
-            let text = format!("this node has shard {shard} up to entry {last}, which is behind {through}");
-            return self.refuse(from, id, Failure::new(FailureKind::Refused, text));
-        }
-        if let Some(replica) = self.replicas.get(&shard) {
-            self.retired.insert(shard, replica.group().retired());
-        } else if self.failed.contains_key(&shard) {
-            self.retired.entry(shard).or_default();
+        match self.replicas.get(&shard).map(|replica| replica.group().give_up(through)) {
+            Some(Ok(retired)) => drop(self.retired.insert(shard, retired)),
+            Some(Err(keeps)) => {
+                let text = match keeps {
+                    Keeps::Led(leader) => {
+                        format!(
+                            "node {leader} leads this node's shard {shard}; remove it from the group first"
+                        )
+                    }
+                    Keeps::Later(last) => {
+                        format!("this node has shard {shard} up to entry {last}, which is behind {through}")
+                    }
+                };
+                return self.refuse(from, id, Failure::new(FailureKind::Refused, text));
+            }
+            None if self.failed.contains_key(&shard) => drop(self.retired.entry(shard).or_default()),
+            None => {}
         }
         let retired = self.retired.get(&shard).copied();
         self.give_up(shard);

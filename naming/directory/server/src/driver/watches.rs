@@ -4,6 +4,7 @@
 //! is lost shows in the next one, which says after which change it goes on; the watcher then asks to go on from what it has.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeBounds;
 use std::time::Instant;
 
 use naming::{Name, NameRef, NodeId};
@@ -63,11 +64,11 @@ impl Driver {
         }
         let told = position_of(watch.after);
         self.watches.all.insert((from, id), Watch { shard, prefix: prefix.to_name(), told });
-        self.tell(|watcher, _| *watcher == (from, id), true);
+        self.tell((from, id)..=(from, id), |_| true, true);
     }
 
     pub(super) fn tell_watchers(&mut self, shard: ShardId) {
-        self.tell(|_, watch| watch.shard == shard, false);
+        self.tell(.., |of| of == shard, false);
     }
 
     /// Tells watchers now and then that nothing happened; unless this replica has no leader, and would not know.
@@ -82,16 +83,16 @@ impl Driver {
             .filter(|(_, replica)| replica.group().leader().is_some())
             .map(|(shard, _)| *shard)
             .collect();
-        self.tell(|_, watch| led.contains(&watch.shard), true);
+        self.tell(.., |shard| led.contains(&shard), true);
     }
 
-    /// Tells some watchers what they were not told yet; `anyway` if that is nothing. What several are to be told is put
-    /// together and encoded once.
-    fn tell(&mut self, whom: impl Fn(&Watcher, &Watch) -> bool, anyway: bool) {
+    /// Tells these watchers of some shards what they were not told yet; `anyway` if that is nothing. What several are to be
+    /// told is put together and encoded once.
+    fn tell(&mut self, whom: impl RangeBounds<Watcher>, of: impl Fn(ShardId) -> bool, anyway: bool) {
         let Self { replicas, watches, shared, .. } = self;
         let mut encoded: HashMap<(ShardId, Position, &Name), Result<Next, Failure>> = HashMap::new();
         let mut failed = Vec::new();
-        for (watcher, watch) in watches.all.iter_mut().filter(|(watcher, watch)| whom(watcher, watch)) {
+        for (watcher, watch) in watches.all.range_mut(whom).filter(|(_, watch)| of(watch.shard)) {
             let Watch { shard, prefix, told } = watch;
             let Some(replica) = replicas.get(shard) else { continue };
             let mut anyway = anyway;
