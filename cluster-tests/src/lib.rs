@@ -30,6 +30,7 @@ pub mod admin;
 pub mod bench;
 pub mod config;
 pub mod error;
+mod free_address;
 pub mod linearizability;
 pub mod load;
 pub mod loopback;

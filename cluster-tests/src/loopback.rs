@@ -1,9 +1,8 @@
 //! Programs that serve on the loopback interface, without namespaces and without root.
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::RackError;
@@ -142,25 +141,12 @@ pub fn tied(program: &Path, arguments: &[String]) -> Result<Command, RackError> 
     Ok(command)
 }
 
-/// An address of the loopback interface that nobody listens on now, and that no other call in this process gives.
+/// An address of the loopback interface whose port nobody uses now, and that no other call in this process gives.
 ///
 /// # Errors
 /// [`RackError::Io`] if there is none.
 pub fn free_address() -> Result<SocketAddrV4, RackError> {
-    // Below the ports that the kernel gives to outgoing connections; each process begins somewhere else.
-    const PORTS: std::ops::Range<u32> = 20_000..32_768;
-    static CALLS: AtomicU32 = AtomicU32::new(0);
-    let start = std::process::id().wrapping_mul(61);
-    let mut outcome = Err(std::io::ErrorKind::AddrInUse.into());
-    for _ in PORTS {
-        let offset = start.wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed)) % PORTS.len() as u32;
-        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, (PORTS.start + offset) as u16);
-        outcome = TcpListener::bind(address).map(|_| address);
-        if outcome.is_ok() {
-            break;
-        }
-    }
-    outcome.map_err(RackError::io("find a free port on 127.0.0.1"))
+    crate::free_address::free_address().map_err(RackError::io("find a free port on 127.0.0.1"))
 }
 
 #[cfg(test)]

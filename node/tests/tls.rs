@@ -4,12 +4,13 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+use support::free_address::free_address;
 use support::{Node, connect, wait, write_config};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -187,7 +188,7 @@ struct Memcached {
 
 impl Memcached {
     fn start(authority: &Authority, identity: &Identity) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = SocketAddr::from(free_address().unwrap());
         let tls = format!(
             "ssl_chain_cert={},ssl_key={},ssl_ca_cert={},ssl_verify_mode=2",
             identity.certificate.display(),

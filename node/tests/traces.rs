@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
 use prost::Message as _;
 use support::fleet::Fleet;
+use support::free_address::free_address;
 use support::{DEADLINE, Node, wait};
 
 /// A collector of spans: its port, and what it gets.
@@ -171,8 +172,7 @@ fn keys_are_hashed_unless_the_configuration_says_otherwise() {
 
 #[test]
 fn a_collector_that_is_not_there_delays_nothing() {
-    // A port that was free a moment ago.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_address().unwrap().port();
     let mut node = Node::start_configured("no-collector", "", &telemetry(port));
     for _ in 0..100 {
         assert_eq!(node.ask("get k\r\n"), "END\r\n");

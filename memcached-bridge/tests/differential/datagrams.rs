@@ -1,7 +1,7 @@
 //! The same commands over UDP. memcached sends one message for every reply, a session one for the whole datagram, so
 //! payloads are compared.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use memcached_bridge::protocol::udp::{FRAME_LEN, Frame};
@@ -21,14 +21,14 @@ const MARKER: &[u8] = b"\xff\xff\0\0\0\x01\0\0mn\r\n";
 pub struct Client(UdpSocket);
 
 impl Client {
-    pub fn new(port: u16) -> Self {
+    pub fn new(server: SocketAddrV4) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.connect(("127.0.0.1", port)).unwrap();
+        socket.connect(server).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         // memcached listens over UDP a moment after TCP.
         let deadline = Instant::now() + Duration::from_secs(10);
         while socket.send(MARKER).and_then(|_| socket.recv(&mut [0; 64])).is_err() {
-            assert!(Instant::now() < deadline, "memcached does not answer on UDP port {port}");
+            assert!(Instant::now() < deadline, "memcached does not answer on UDP at {server}");
         }
         Self(socket)
     }

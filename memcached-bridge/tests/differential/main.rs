@@ -6,6 +6,8 @@
 #![allow(unreachable_pub, missing_docs, reason = "the modules of a test")]
 
 mod datagrams;
+#[path = "../../../cluster-tests/src/free_address.rs"]
+mod free_address;
 mod memcached;
 mod ours;
 mod streams;
@@ -40,7 +42,7 @@ fn datagrams_get_the_same_bytes_as_from_memcached() {
     let unix = unix();
     let mut random = Random(seed(unix));
     let memcached = Memcached::start();
-    let client = datagrams::Client::new(memcached.port);
+    let client = datagrams::Client::new(memcached.address);
     let (server, now) = (server(), Now { unix, ..Now::default() });
     let mut sent = 0;
     while sent < DATAGRAMS {
@@ -80,7 +82,7 @@ fn compare(
         for number in 0..STREAMS {
             let input = stream(&mut random);
             let (theirs, ours) = (random.cuts(input.len()), random.cuts(input.len()));
-            let expected = normalized(&converse(memcached.address(), &input, &theirs, last));
+            let expected = normalized(&converse(memcached.address.into(), &input, &theirs, last));
             let reply = normalized(&ours::converse(&server, now, &input, &ours));
             difference(&input, &expected, &reply, number)?;
         }

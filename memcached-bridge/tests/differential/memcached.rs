@@ -1,9 +1,10 @@
 //! The real one, on a port of its own.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::{SocketAddrV4, TcpStream};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use super::free_address::free_address;
 use super::streams::DETERMINISTIC;
 
 const MEMCACHED: &str = "/usr/bin/memcached";
@@ -12,7 +13,7 @@ const MEMCACHED: &str = "/usr/bin/memcached";
 pub struct Memcached {
     process: Child,
     /// Of TCP and UDP.
-    pub port: u16,
+    pub address: SocketAddrV4,
 }
 
 impl Memcached {
@@ -21,41 +22,28 @@ impl Memcached {
             std::path::Path::new(MEMCACHED).exists(),
             "{MEMCACHED} is missing: apt-get install memcached"
         );
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = free_address().unwrap();
+        let port = address.port().to_string();
         let process = Command::new(MEMCACHED)
             .args(DETERMINISTIC)
-            .args([
-                "-u",
-                "nobody",
-                "-l",
-                "127.0.0.1",
-                "-t",
-                "1",
-                "-p",
-                &port.to_string(),
-                "-U",
-                &port.to_string(),
-            ])
-            .stderr(Stdio::null())
+            .args(["-u", "nobody", "-l", "127.0.0.1", "-t", "1", "-p", &port, "-U", &port])
             .spawn()
             .unwrap();
-        let server = Self { process, port };
+        let server = Self { process, address };
         let deadline = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "memcached does not listen on port {port}");
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < deadline, "memcached does not listen on {address}");
             std::thread::yield_now();
         }
         server
-    }
-
-    /// Of TCP.
-    pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 }
 
 impl Drop for Memcached {
     fn drop(&mut self) {
+        if let Ok(Some(status)) = self.process.try_wait() {
+            println!("memcached at {} was not there any more: {status}", self.address);
+        }
         _ = self.process.kill();
         _ = self.process.wait();
     }

@@ -1,12 +1,12 @@
 //! Real memcached servers and a node before them.
 
 use std::fmt::Write as _;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::free_address::free_address;
 use super::{Node, wait, write_config};
 
 const MEMCACHED: &str = "/usr/bin/memcached";
@@ -23,7 +23,7 @@ impl Memcached {
             std::path::Path::new(MEMCACHED).exists(),
             "{MEMCACHED} is missing: apt-get install memcached"
         );
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_address().unwrap().port();
         let mut server = Self { process: None, port };
         server.restart();
         server

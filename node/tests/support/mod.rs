@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 pub mod fleet;
+#[path = "../../../cluster-tests/src/free_address.rs"]
+pub mod free_address;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
