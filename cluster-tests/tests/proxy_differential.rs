@@ -65,8 +65,8 @@ fn compare(
     for number in 0..STREAMS {
         let input = stream(&mut random, unix);
         let (theirs, ours) = (random.cuts(input.len()), random.cuts(input.len()));
-        let expected = normalized(&converse(memcached.address().into(), &input, &theirs, last));
-        let reply = normalized(&converse(pool.address().into(), &input, &ours, last));
+        let expected = converse(memcached.address().into(), &input, &theirs, last).map(&normalized);
+        let reply = converse(pool.address().into(), &input, &ours, last).map(&normalized);
         same(&input, &expected, &reply, number);
     }
     let hits = pool.admin().metrics().unwrap().sum("hits");

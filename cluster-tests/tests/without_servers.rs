@@ -20,7 +20,7 @@ use cluster_tests::wait;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 use streams::random::Random;
-use streams::{DETERMINISTIC, binary, difference, seed, text as streams_text, unix};
+use streams::{DETERMINISTIC, Reply, binary, difference, seed, text as streams_text, unix};
 use support::{IN_TIME, get, pool_client, set, text};
 use whole::are_whole;
 
@@ -139,8 +139,8 @@ fn differs(unix: u64, seed: u64) -> Result<(), String> {
         }
         if fits(&commands) {
             sent += 1;
-            let expected = streams_text::without_unsteady(&theirs.converse(&commands));
-            let reply = streams_text::without_unsteady(&ours.converse(&commands));
+            let expected = Reply::whole(theirs.converse(&commands)).map(streams_text::without_unsteady);
+            let reply = Reply::whole(ours.converse(&commands)).map(streams_text::without_unsteady);
             difference(&commands, &expected, &reply, sent)?;
         }
     }

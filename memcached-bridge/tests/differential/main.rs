@@ -18,7 +18,7 @@ use memcached_bridge::session::Server;
 use memcached_bridge::session::stats::ServerFacts;
 use memcached_bridge::store::{Limits, Now, Store};
 use streams::random::Random;
-use streams::{binary, converse, difference, same, seed, text, unix};
+use streams::{Reply, binary, converse, difference, same, seed, text, unix};
 
 const STREAMS: usize = 400;
 const DATAGRAMS: usize = 4000;
@@ -53,8 +53,9 @@ fn datagrams_get_the_same_bytes_as_from_memcached() {
         }
         if datagrams::fits(&commands) {
             sent += 1;
-            let expected = text::without_unsteady(&client.converse(&commands));
-            let reply = text::without_unsteady(&datagrams::converse(&server, now, &commands));
+            let expected = Reply::whole(client.converse(&commands)).map(text::without_unsteady);
+            let reply =
+                Reply::whole(datagrams::converse(&server, now, &commands)).map(text::without_unsteady);
             same(&commands, &expected, &reply, sent);
         }
     }
@@ -82,8 +83,8 @@ fn compare(
         for number in 0..STREAMS {
             let input = stream(&mut random);
             let (theirs, ours) = (random.cuts(input.len()), random.cuts(input.len()));
-            let expected = normalized(&converse(memcached.address.into(), &input, &theirs, last));
-            let reply = normalized(&ours::converse(&server, now, &input, &ours));
+            let expected = converse(memcached.address.into(), &input, &theirs, last).map(&normalized);
+            let reply = Reply::whole(ours::converse(&server, now, &input, &ours)).map(&normalized);
             difference(&input, &expected, &reply, number)?;
         }
         Ok(())

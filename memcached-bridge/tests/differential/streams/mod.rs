@@ -5,7 +5,7 @@ pub mod binary;
 pub mod random;
 pub mod text;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,21 +25,57 @@ pub fn unix() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// The whole reply to `input`, sent to a server in pieces on a connection of its own: up to `last`, or to the end of the
+/// What a server answered to a stream.
+pub struct Reply {
+    pub bytes: Vec<u8>,
+    /// Whether the connection ended in a reset, as one does that a server closes with input unread. What the server had not
+    /// sent by then is lost, so `bytes` are only the beginning, up to the end of a line.
+    pub reset: bool,
+}
+
+impl Reply {
+    pub fn whole(bytes: Vec<u8>) -> Self {
+        Self { bytes, reset: false }
+    }
+
+    /// With `normalized` bytes.
+    pub fn map(self, normalized: impl Fn(&[u8]) -> Vec<u8>) -> Self {
+        Self { bytes: normalized(&self.bytes), ..self }
+    }
+
+    /// Whether both can be the same reply.
+    fn agrees_with(&self, other: &Self) -> bool {
+        match (self.reset, other.reset) {
+            (false, false) => self.bytes == other.bytes,
+            (true, false) => other.bytes.starts_with(&self.bytes),
+            (false, true) => self.bytes.starts_with(&other.bytes),
+            (true, true) => self.bytes.iter().zip(&other.bytes).all(|(one, other)| one == other),
+        }
+    }
+}
+
+/// The reply to `input`, sent to a server in pieces on a connection of its own: up to `last`, or to the end of the
 /// connection.
-pub fn converse(server: SocketAddr, input: &[u8], cuts: &[usize], last: &'static [u8]) -> Vec<u8> {
+pub fn converse(server: SocketAddr, input: &[u8], cuts: &[usize], last: &'static [u8]) -> Reply {
     let mut connection = TcpStream::connect(server).unwrap();
     connection.set_nodelay(true).unwrap();
     connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut reader = connection.try_clone().unwrap();
     let reading = std::thread::spawn(move || {
-        let (mut reply, mut piece) = (Vec::new(), vec![0; 65536]);
-        // A connection that memcached closes with input unread ends in a reset.
-        while let Ok(len @ 1..) = reader.read(&mut piece) {
-            reply.extend_from_slice(&piece[..len]);
-            if reply.ends_with(last) {
-                break;
+        let (mut reply, mut piece) = (Reply::whole(Vec::new()), vec![0; 65536]);
+        while !reply.bytes.ends_with(last) {
+            match reader.read(&mut piece) {
+                Ok(0) => break,
+                Ok(len) => reply.bytes.extend_from_slice(&piece[..len]),
+                Err(error) => {
+                    reply.reset = error.kind() == ErrorKind::ConnectionReset;
+                    break;
+                }
             }
+        }
+        if reply.reset {
+            let lines = reply.bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+            reply.bytes.truncate(lines);
         }
         reply
     });
@@ -52,15 +88,16 @@ pub fn converse(server: SocketAddr, input: &[u8], cuts: &[usize], last: &'static
 }
 
 /// Panics with both replies to `input`, the `number`th, if they differ.
-pub fn same(input: &[u8], expected: &[u8], reply: &[u8], number: usize) {
+pub fn same(input: &[u8], expected: &Reply, reply: &Reply, number: usize) {
     difference(input, expected, reply, number).unwrap_or_else(|difference| panic!("{difference}"));
 }
 
 /// Both replies to `input`, the `number`th, if they differ.
-pub fn difference(input: &[u8], expected: &[u8], reply: &[u8], number: usize) -> Result<(), String> {
-    if reply == expected {
+pub fn difference(input: &[u8], expected: &Reply, reply: &Reply, number: usize) -> Result<(), String> {
+    if reply.agrees_with(expected) {
         return Ok(());
     }
+    let (expected, reply) = (&expected.bytes, &reply.bytes);
     let at = reply.iter().zip(expected).take_while(|(ours, theirs)| ours == theirs).count();
     let around = |bytes: &[u8]| shown(&bytes[at.saturating_sub(200)..bytes.len().min(at + 200)]);
     Err(format!(
