@@ -2,8 +2,8 @@
 //!
 //! It is kept while the state changes (an item that goes is subtracted, one that comes is added), not
 //! computed at snapshots: so replicas can be compared after every entry, a restored snapshot is checked
-//! against the state it was taken of, and a split need not read either half. The price is two hashes of about
-//! a hundred bytes for a change. A sum does not depend on the order of changes, nor on how tables are laid
+//! against the state it was taken of, and a split need not hash either half. The price is at most two hashes of
+//! about a hundred bytes for a change, and none for what changes again soon. A sum does not depend on the order of changes, nor on how tables are laid
 //! out in memory. It finds mistakes, not forgers: nobody but replicas writes states.
 
 use std::ops::{AddAssign, SubAssign};

@@ -1,7 +1,8 @@
 //! A run of names in order, packed.
 //!
 //! ```text
-//! entry: shared   bytes that the name has in common with the name before it     varint
+//! entry: size     of the rest of the entry, in bytes                            varint
+//!        shared   bytes that the name has in common with the name before it     varint
 //!        rest     how many more follow                                           varint
 //!        ....     those
 //!        digest                                                                  32 bytes
@@ -10,14 +11,14 @@
 //!        slot     of each holder, ascending                                      varint each
 //! ```
 //! Names of one block or stream differ in their last bytes, so an entry takes about 45 bytes. A lookup reads
-//! half a leaf; a change moves the bytes behind it.
+//! the first bytes of half a leaf's entries; a change moves the bytes behind it.
 
 use std::cmp::Ordering;
 use std::ops::Range;
 
 use arrayvec::ArrayVec;
 use naming::{Digest, Name, NameRef};
-use prost::encoding::{decode_varint, encode_varint};
+use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
 
 use crate::catalog::capacity::COPIES_OF_A_NAME;
 use crate::catalog::checksum::Checksum;
@@ -27,6 +28,8 @@ use crate::catalog::chunk::Chunk;
 const MAX_ENTRIES: usize = 96;
 /// Bytes of a leaf that has more than one entry at most.
 const MAX_BYTES: usize = 8 << 10;
+/// Bytes of what goes around a name with few copies.
+const ROOM: usize = 64;
 
 /// The holders of a name's copies: ascending.
 pub(super) type Slots = ArrayVec<u32, COPIES_OF_A_NAME>;
@@ -98,20 +101,24 @@ pub(super) struct Place {
 /// The entry that begins at `start`. What a leaf holds was written by it, so nothing here fails.
 fn parts(bytes: &[u8], start: usize) -> Parts {
     let mut rest = &bytes[start..];
+    let size = varint(&mut rest);
+    let end = bytes.len() - rest.len() + size;
     let shared = varint(&mut rest);
     let len = varint(&mut rest);
     let suffix = bytes.len() - rest.len();
-    let value = suffix + len;
-    rest = &bytes[value + Digest::LEN..];
-    varint(&mut rest);
-    for _ in 0..varint(&mut rest) {
-        varint(&mut rest);
-    }
-    Parts { start, shared, suffix, value, end: bytes.len() - rest.len() }
+    Parts { start, shared, suffix, value: suffix + len, end }
 }
 
+/// Almost all are of one byte.
+#[inline]
 fn varint(bytes: &mut &[u8]) -> usize {
-    decode_varint(bytes).unwrap_or(0) as usize
+    match *bytes {
+        [byte @ ..0x80, rest @ ..] => {
+            *bytes = rest;
+            usize::from(*byte)
+        }
+        _ => decode_varint(bytes).unwrap_or(0) as usize,
+    }
 }
 
 impl Leaf {
@@ -169,15 +176,11 @@ impl Leaf {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Name, Entry)> + '_ {
-        let (mut name, mut start) = (Vec::new(), 0);
+        let mut walk = Walk::new(&self.bytes);
         std::iter::from_fn(move || {
-            (start < self.bytes.len()).then_some(())?;
-            let entry = parts(&self.bytes, start);
-            start = entry.end;
-            name.truncate(entry.shared);
-            name.extend(&self.bytes[entry.suffix..entry.value]);
+            let entry = walk.next()?;
             let value = Entry::read(&self.bytes[entry.value..entry.end])?.0;
-            Some((NameRef::from_bytes(&name).ok()?.to_name(), value))
+            Some((NameRef::from_bytes(&walk.name).ok()?.to_name(), value))
         })
     }
 
@@ -204,14 +207,18 @@ impl Leaf {
             self.checksum -= Checksum::of_item(Chunk::Copies, name, value);
             self.len -= 1;
         }
-        let mut value = Vec::new();
+        let mut value = Vec::with_capacity(ROOM);
         if let Some(entry) = entry {
             entry.write(&mut value);
             self.checksum += Checksum::of_item(Chunk::Copies, name, &value);
             self.len += 1;
         }
         match (place.found, entry.is_some()) {
-            (Some(found), true) => self.splice(found.value..found.end, &value),
+            (Some(found), true) => {
+                let mut fresh = Vec::with_capacity(name.len() + value.len() + ROOM);
+                write_entry(&mut fresh, found.shared, &self.bytes[found.suffix..found.value], &value);
+                self.splice(found.start..found.end, &fresh);
+            }
             (Some(found), false) => self.cut(found, place.behind),
             (None, true) => self.insert(name, place, &value),
             (None, false) => {}
@@ -226,21 +233,24 @@ impl Leaf {
         };
         let regained = &self.bytes[entry.suffix..entry.suffix + shared - entry.shared];
         let suffix = [regained, &self.bytes[next.suffix..next.value]].concat();
-        let mut fresh = Vec::new();
-        write_name(&mut fresh, entry.shared, &suffix);
-        self.splice(entry.start..next.value, &fresh);
+        let mut fresh = Vec::with_capacity(suffix.len() + next.end - next.value + ROOM);
+        write_entry(&mut fresh, entry.shared, &suffix, &self.bytes[next.value..next.end]);
+        self.splice(entry.start..next.end, &fresh);
     }
 
     /// Puts an entry in. The one behind it may share more with it than it does with the one before.
     fn insert(&mut self, name: &[u8], place: Place, value: &[u8]) {
-        let mut fresh = Vec::new();
-        write_name(&mut fresh, place.shared, &name[place.shared..]);
-        fresh.extend(value);
+        let room = name.len() + value.len() + ROOM;
         let Some((next, shared)) = place.behind else {
+            let mut fresh = Vec::with_capacity(room);
+            write_entry(&mut fresh, place.shared, &name[place.shared..], value);
             return self.splice(self.bytes.len()..self.bytes.len(), &fresh);
         };
-        write_name(&mut fresh, shared, &self.bytes[next.suffix + shared - next.shared..next.value]);
-        self.splice(next.start..next.value, &fresh);
+        let mut fresh = Vec::with_capacity(room + next.end - next.start);
+        write_entry(&mut fresh, place.shared, &name[place.shared..], value);
+        let suffix = &self.bytes[next.suffix + shared - next.shared..next.value];
+        write_entry(&mut fresh, shared, suffix, &self.bytes[next.value..next.end]);
+        self.splice(next.start..next.end, &fresh);
     }
 
     fn splice(&mut self, range: Range<usize>, fresh: &[u8]) {
@@ -260,20 +270,67 @@ impl Leaf {
             return None;
         }
         let before = if appended { self.len - 1 } else { self.len / 2 };
-        let (at, _) = self.iter().nth(before)?;
-        let right = self.split_off(at.as_name());
+        let mut walk = Walk::new(&self.bytes);
+        let entry = (0..=before).try_fold(None, |_, _| walk.next().map(Some))??;
+        let at = NameRef::from_bytes(&walk.name).ok()?.to_name();
+        let right = self.split_at(entry, at.as_name());
         Some((at, right))
     }
 
     /// Takes the entries from `at` on.
     pub(super) fn split_off(&mut self, at: NameRef<'_>) -> Self {
-        let (mut left, mut right) = (Builder::default(), Builder::default());
-        for (name, entry) in self.iter() {
-            let half = if name.as_name() < at { &mut left } else { &mut right };
-            half.push(name.as_name(), &entry);
+        let mut walk = Walk::new(&self.bytes);
+        while let Some(entry) = walk.next() {
+            if *walk.name >= *at.as_bytes() {
+                let first = walk.name;
+                return NameRef::from_bytes(&first)
+                    .map_or_else(|_| Self::default(), |first| self.split_at(entry, first));
+            }
         }
-        *self = left.finish();
-        right.finish()
+        Self::default()
+    }
+
+    /// Takes the entries from this one on, whose name is `first`. Only they are hashed.
+    fn split_at(&mut self, entry: Parts, first: NameRef<'_>) -> Self {
+        let first = first.as_bytes();
+        let mut right = Self::default();
+        write_entry(&mut right.bytes, 0, first, &self.bytes[entry.value..entry.end]);
+        right.bytes.extend(&self.bytes[entry.end..]);
+        right.bytes.shrink_to_fit();
+        let mut walk = Walk::new(&right.bytes);
+        while let Some(entry) = walk.next() {
+            let value = &right.bytes[entry.value..entry.end];
+            right.checksum += Checksum::of_item(Chunk::Copies, &walk.name, value);
+            right.len += 1;
+        }
+        self.bytes.truncate(entry.start);
+        self.bytes.shrink_to_fit();
+        self.checksum -= right.checksum;
+        self.len -= right.len;
+        right
+    }
+}
+
+/// Puts the names of a leaf together, one after the other.
+struct Walk<'a> {
+    bytes: &'a [u8],
+    start: usize,
+    /// Of the entry that was last given.
+    name: Vec<u8>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, start: 0, name: Vec::new() }
+    }
+
+    fn next(&mut self) -> Option<Parts> {
+        (self.start < self.bytes.len()).then_some(())?;
+        let entry = parts(self.bytes, self.start);
+        self.start = entry.end;
+        self.name.truncate(entry.shared);
+        self.name.extend_from_slice(&self.bytes[entry.suffix..entry.value]);
+        Some(entry)
     }
 }
 
@@ -291,10 +348,10 @@ impl Builder {
 
     pub(super) fn push(&mut self, name: NameRef<'_>, entry: &Entry) {
         let shared = common_len(&self.last, name.as_bytes());
-        write_name(&mut self.leaf.bytes, shared, &name.as_bytes()[shared..]);
-        let value = self.leaf.bytes.len();
-        entry.write(&mut self.leaf.bytes);
-        self.leaf.checksum += Checksum::of_item(Chunk::Copies, name.as_bytes(), &self.leaf.bytes[value..]);
+        let mut value = Vec::with_capacity(ROOM);
+        entry.write(&mut value);
+        write_entry(&mut self.leaf.bytes, shared, &name.as_bytes()[shared..], &value);
+        self.leaf.checksum += Checksum::of_item(Chunk::Copies, name.as_bytes(), &value);
         self.leaf.len += 1;
         name.as_bytes().clone_into(&mut self.last);
     }
@@ -309,8 +366,12 @@ fn common_len(one: &[u8], other: &[u8]) -> usize {
     one.iter().zip(other).take_while(|(one, other)| one == other).count()
 }
 
-fn write_name(out: &mut Vec<u8>, shared: usize, suffix: &[u8]) {
-    encode_varint(shared as u64, out);
-    encode_varint(suffix.len() as u64, out);
-    out.extend(suffix);
+fn write_entry(out: &mut Vec<u8>, shared: usize, suffix: &[u8], value: &[u8]) {
+    let (shared, len) = (shared as u64, suffix.len() as u64);
+    let size = encoded_len_varint(shared) + encoded_len_varint(len) + suffix.len() + value.len();
+    encode_varint(size as u64, out);
+    encode_varint(shared, out);
+    encode_varint(len, out);
+    out.extend_from_slice(suffix);
+    out.extend_from_slice(value);
 }
