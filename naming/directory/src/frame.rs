@@ -45,6 +45,7 @@ pub enum FrameError {
 pub fn write(out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
     assert!(payload.len() <= MAX_PAYLOAD_LEN, "a payload of {} bytes", payload.len());
     let start = out.len();
+    out.reserve(HEADER_LEN + payload.len());
     out.extend((payload.len() as u32).to_le_bytes());
     out.push(kind);
     let sum = checksum(&out[start..], payload);
