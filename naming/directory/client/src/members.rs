@@ -76,7 +76,7 @@ impl Members<'_> {
                 }
             }
             if Instant::now() > deadline {
-                let (members, waited) = (known.members, self.client.0.settings.timeout);
+                let (members, waited) = (known.members.clone(), self.client.0.settings.timeout);
                 let last = "none of them leads".to_owned();
                 return Err(Error::NoQuorum { shard: self.shard, members, waited, last });
             }

@@ -1,6 +1,8 @@
 //! Which shard answers for a name, and who replicates it: as far as this client knows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
 
 use naming::{Name, NameRef, NodeId};
 use naming_directory::ShardId;
@@ -62,7 +64,9 @@ impl<T> TransposeNone<T> for Option<Option<T>> {
 /// The shards this client knows of.
 #[derive(Debug, Default)]
 pub(crate) struct ShardMap {
-    shards: BTreeMap<ShardId, Shard>,
+    shards: BTreeMap<ShardId, Arc<Shard>>,
+    /// Of those, by their first names.
+    by_name: BTreeMap<Name, ShardId>,
     /// Whom to ask when nothing is known.
     seeds: BTreeSet<NodeId>,
     /// By which entries shards were said to have members that they have no more.
@@ -75,19 +79,18 @@ impl ShardMap {
     }
 
     /// The shard of a name. While a split gets around, two claim it: the one that was split off is right.
-    pub(crate) fn find(&self, name: NameRef<'_>) -> Option<&Shard> {
-        self.shards
-            .values()
-            .filter(|shard| shard.contains(name))
-            .max_by(|one, other| one.from.cmp(&other.from))
+    pub(crate) fn find(&self, name: NameRef<'_>) -> Option<&Arc<Shard>> {
+        let upto = (Bound::Unbounded, Bound::Included(name.as_bytes()));
+        let mut before = self.by_name.range::<[u8], _>(upto).rev().filter_map(|(_, id)| self.shards.get(id));
+        before.find(|shard| shard.contains(name))
     }
 
-    pub(crate) fn shard(&self, id: ShardId) -> Option<&Shard> {
+    pub(crate) fn shard(&self, id: ShardId) -> Option<&Arc<Shard>> {
         self.shards.get(&id)
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Shard> {
-        self.shards.values()
+        self.shards.values().map(|shard| &**shard)
     }
 
     /// Everybody who may know more.
@@ -127,22 +130,28 @@ impl ShardMap {
         }
         shard.leader = shard.leader.or(known.and_then(|known| known.leader));
         self.wrong.remove(&shard.id);
-        self.shards.insert(shard.id, shard);
+        self.forget(shard.id);
+        self.by_name.insert(shard.from.clone(), shard.id);
+        self.shards.insert(shard.id, Arc::new(shard));
     }
 
     pub(crate) fn note_leader(&mut self, id: ShardId, leader: Option<NodeId>) {
         if let Some(shard) = self.shards.get_mut(&id) {
-            shard.leader = leader;
+            Arc::make_mut(shard).leader = leader;
         }
     }
 
-    pub(crate) fn forget(&mut self, id: ShardId) {
-        self.shards.remove(&id);
+    pub(crate) fn forget(&mut self, id: ShardId) -> Option<Arc<Shard>> {
+        let shard = self.shards.remove(&id)?;
+        if self.by_name.get(&shard.from) == Some(&id) {
+            self.by_name.remove(&shard.from);
+        }
+        Some(shard)
     }
 
     /// Forgets it, since a member that it is said to have is none. Who says so once more is as wrong.
     pub(crate) fn disbelieve(&mut self, id: ShardId) {
-        if let Some(shard) = self.shards.remove(&id) {
+        if let Some(shard) = self.forget(id) {
             self.wrong.insert(id, shard.applied);
         }
     }

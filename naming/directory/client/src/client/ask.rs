@@ -1,6 +1,7 @@
 //! Finds whoever can answer a request, and asks until somebody does or the time is up.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -85,7 +86,7 @@ impl Client {
                 }
             }
             if Instant::now() >= deadline {
-                let (members, waited) = (shard.members, self.0.settings.timeout);
+                let (members, waited) = (shard.members.clone(), self.0.settings.timeout);
                 return Err(Error::NoQuorum { shard: shard.id, members, waited, last });
             }
         }
@@ -153,7 +154,7 @@ impl Client {
     }
 
     /// The shard that is meant, asked for if it is not known.
-    pub(crate) async fn shard(&self, target: Target<'_>, deadline: Instant) -> Result<Shard, Error> {
+    pub(crate) async fn shard(&self, target: Target<'_>, deadline: Instant) -> Result<Arc<Shard>, Error> {
         let mut pause = PAUSE;
         loop {
             if let Some(shard) = self.known(target) {
@@ -176,7 +177,7 @@ impl Client {
         }
     }
 
-    fn known(&self, target: Target<'_>) -> Option<Shard> {
+    fn known(&self, target: Target<'_>) -> Option<Arc<Shard>> {
         let shards = self.shards();
         match target {
             Target::Name(name) => shards.find(name),

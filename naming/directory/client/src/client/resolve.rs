@@ -157,7 +157,7 @@ impl Client {
         match asked.body {
             response::Body::Resolved(resolved) if resolved.resolutions.len() == places.len() => {
                 // A shard begins with the same name for as long as it lives.
-                let from = self.shard(Target::This(asked.shard), deadline).await?.from;
+                let from = self.shard(Target::This(asked.shard), deadline).await?.from.clone();
                 Ok(Some((from, resolved.resolutions)))
             }
             response::Body::Failure(failure)
@@ -286,8 +286,11 @@ fn is_complete(resolution: &Resolution) -> bool {
 
 /// The longest prefix of a name that is another shard's, if one is to be asked.
 fn prefix_before<'a>(name: NameRef<'a>, own: &Own) -> Option<NameRef<'a>> {
-    let mut prefixes = name.prefixes().filter(|_| !is_complete(&own.resolution));
-    prefixes.find(|prefix| *prefix < own.from.as_name())
+    // Most directories are of one shard, which begins with the root.
+    if own.from.as_name().is_empty() || is_complete(&own.resolution) {
+        return None;
+    }
+    name.prefixes().find(|prefix| *prefix < own.from.as_name())
 }
 
 /// What a shard knows under a prefix.
