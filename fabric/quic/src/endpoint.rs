@@ -16,6 +16,7 @@ use crate::chunks::{Bounds, ChunkReceiver, ChunkSender};
 use crate::config::{Config, ConfigError};
 use crate::counters::{Counters, add, one};
 use crate::error::{CallError, Farewell, SendError, StreamError, Unreachable};
+use crate::herald;
 use crate::housekeeping;
 use crate::identity::{Identity, IdentityError};
 use crate::inbox::{self, Message, MessageInbox};
@@ -125,6 +126,7 @@ impl Builder {
         let shared = Arc::new(Shared::new(config, quinn, transport, identity, served));
         shared.runtime.spawn(accept::accept(Arc::clone(&shared)));
         shared.runtime.spawn(housekeeping::keep(Arc::clone(&shared)));
+        shared.runtime.spawn(herald::run(Arc::clone(&shared)));
         Ok(Endpoint { handle: Arc::new(LastOne(shared)), local, buffers })
     }
 }
@@ -230,7 +232,8 @@ impl Endpoint {
             let left = until.saturating_duration_since(now);
             return Err(Unreachable::Resting { node, why, left }.into());
         }
-        peer.lane(shared, channel).push(message, now).map_err(|rejected| match rejected {
+        let lane = peer.lane(shared, channel);
+        let first = lane.push(message, now).map_err(|rejected| match rejected {
             Rejected::Full => {
                 one(&counters.messages_dropped_full);
                 SendError::Full { channel: name, node }
@@ -239,7 +242,11 @@ impl Endpoint {
                 add(&counters.messages_dropped_lost, 1);
                 SendError::Refused { channel: name, node }
             }
-        })
+        })?;
+        if first {
+            shared.herald.wake(lane, &shared.runtime);
+        }
+        Ok(())
     }
 
     /// Asks a peer, and waits for its reply. Dropping the future tells the peer that the reply is not wanted.

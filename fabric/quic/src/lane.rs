@@ -53,8 +53,8 @@ impl Lane {
         Self { channel, queue: Mutex::default(), filled: Notify::new() }
     }
 
-    /// Appends a message.
-    pub(crate) fn push(&self, message: Bytes, now: Instant) -> Result<(), Rejected> {
+    /// Appends a message. Whether it is the only one, and the lane has to be [woken](Self::wake).
+    pub(crate) fn push(&self, message: Bytes, now: Instant) -> Result<bool, Rejected> {
         let mut queue = self.lock();
         if queue.refused.is_some_and(|until| now < until) {
             return Err(Rejected::Refused);
@@ -66,12 +66,12 @@ impl Lane {
         }
         queue.bytes += message.len();
         queue.messages.push_back(message);
-        let was_empty = queue.messages.len() == 1;
-        drop(queue);
-        if was_empty {
-            self.filled.notify_one();
-        }
-        Ok(())
+        Ok(queue.messages.len() == 1)
+    }
+
+    /// Has its task look.
+    pub(crate) fn wake(&self) {
+        self.filled.notify_one();
     }
 
     /// Messages and bytes that wait.
@@ -189,15 +189,15 @@ mod tests {
         let now = Instant::now();
         let lane = Lane::new(CHANNEL);
         let message = |len: usize| Bytes::from(vec![0; len]);
-        assert_eq!(lane.push(message(1000), now), Ok(()));
+        assert_eq!(lane.push(message(1000), now), Ok(true));
         assert_eq!(lane.push(message(501), now), Err(Rejected::Full));
-        assert_eq!(lane.push(message(500), now), Ok(()));
-        assert_eq!(lane.push(message(0), now), Ok(()));
+        assert_eq!(lane.push(message(500), now), Ok(false));
+        assert_eq!(lane.push(message(0), now), Ok(false));
         assert_eq!(lane.push(message(0), now), Err(Rejected::Full));
         assert_eq!(lane.waiting(), (3, 1500));
         assert_eq!(lane.take().len(), 3);
         assert_eq!(lane.waiting(), (0, 0));
-        assert_eq!(lane.push(message(1000), now), Ok(()));
+        assert_eq!(lane.push(message(1000), now), Ok(true));
         assert_eq!(lane.clear(), 1);
         assert_eq!(lane.waiting(), (0, 0));
     }
@@ -219,6 +219,6 @@ mod tests {
         let lane = Lane::new(CHANNEL);
         lane.lock().refused = Some(now + REFUSED);
         assert_eq!(lane.push(Bytes::new(), now), Err(Rejected::Refused));
-        assert_eq!(lane.push(Bytes::new(), now + REFUSED), Ok(()));
+        assert_eq!(lane.push(Bytes::new(), now + REFUSED), Ok(true));
     }
 }

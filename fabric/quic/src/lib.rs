@@ -27,7 +27,7 @@
 //! | [`frame`] | how bytes fall into messages; no I/O |
 //! | `shared`, `peer`, `connection` | what the endpoint knows, and how connections come and go |
 //! | `dial`, `accept` | making connections, and taking them |
-//! | `lane`, `inbox` | messages on their way out and in |
+//! | `lane`, `herald`, `inbox` | messages on their way out and in |
 //! | `ask`, `serve`, `incoming`, `chunks` | calls and streams, of this node and of peers |
 //! | `thread` | [`Thread`]: a runtime for endpoints |
 //! | `housekeeping` | closes connections that are unused or whose certificates have ended |
@@ -45,6 +45,7 @@ mod dial;
 mod endpoint;
 pub mod error;
 pub mod frame;
+mod herald;
 mod housekeeping;
 pub mod identity;
 mod inbox;

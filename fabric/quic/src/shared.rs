@@ -16,6 +16,7 @@ use crate::connection::{Connection, Control};
 use crate::counters::{Counters, one};
 use crate::dial;
 use crate::error::{Farewell, Unreachable};
+use crate::herald::Herald;
 use crate::identity::Identity;
 use crate::link::{Backoff, Origin, Want};
 use crate::peer::Peer;
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     served: Mutex<Arc<Served>>,
     serial: AtomicU64,
+    pub(crate) herald: Herald,
     closed: AtomicBool,
 }
 
@@ -77,6 +79,7 @@ impl Shared {
             connections: Mutex::default(),
             served: Mutex::new(Arc::new(served)),
             serial: AtomicU64::new(0),
+            herald: Herald::default(),
             closed: AtomicBool::new(false),
             config,
         }
@@ -230,6 +233,7 @@ impl Shared {
         for connection in self.connections() {
             connection.close(Farewell::Shutdown);
         }
+        self.herald.close();
         self.quinn.close(0u32.into(), b"the node shuts down");
     }
 }
