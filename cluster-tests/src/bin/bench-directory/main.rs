@@ -67,9 +67,10 @@ struct Arguments {
     /// Clients at a time.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
     clients: u16,
-    /// Connections that clients of the leader share, as the callers in one program do; one each unless told.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    connections: Option<u16>,
+    /// Connections that they share, as all callers in a node share its connection: at all points but those where each client
+    /// is alone on one.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    connections: u16,
     /// Kills of each arm's leader.
     #[arg(long)]
     kills: Option<usize>,
@@ -94,7 +95,7 @@ struct Plan {
     points: Vec<Point>,
     arms: Vec<Arm>,
     clients: usize,
-    /// Of all clients of the leader together.
+    /// Of all clients together, where they share some.
     connections: usize,
     warm_up: Duration,
     measure: Duration,
@@ -117,7 +118,7 @@ impl Plan {
             points: Point::ALL.into_iter().filter(|point| selection.chooses(&point.to_string())).collect(),
             arms: Arm::ALL.into_iter().filter(wanted).collect(),
             clients: arguments.clients.into(),
-            connections: arguments.connections.unwrap_or(arguments.clients).min(arguments.clients).into(),
+            connections: arguments.connections.min(arguments.clients).into(),
             warm_up: Duration::from_millis(warm_up_ms),
             measure: selection.measure(Duration::from_millis(measure_ms)),
             kills: if selection.chooses("failover") { arguments.kills.unwrap_or(kills) } else { 0 },

@@ -14,8 +14,12 @@ pub(crate) const WATCHERS: usize = 100;
 pub(crate) enum Point {
     /// Every client publishes so many new names at a time, and waits for each time.
     Publish(usize),
+    /// The same, each over a connection of its own.
+    PublishAlone(usize),
     /// Every client asks for one name at a time; an answer is not older than what was acknowledged before.
     Resolve,
+    /// The same, each over a connection of its own.
+    ResolveAlone,
     /// The same, of whatever the member that is asked has.
     ResolveLocal,
     /// One client publishes so many new names at a time; the next ones when all watchers have seen them.
@@ -25,10 +29,12 @@ pub(crate) enum Point {
 impl Point {
     /// All, in the order in which they are measured. Batches come last: for every read etcd 3.4 copies a buffer that has
     /// the size of the most that it ever wrote within 100 ms, so that reads after a bulk load cost it three times as much.
-    pub(crate) const ALL: [Point; 6] = [
+    pub(crate) const ALL: [Point; 8] = [
         Point::Resolve,
+        Point::ResolveAlone,
         Point::ResolveLocal,
         Point::Publish(1),
+        Point::PublishAlone(1),
         Point::Watch(1),
         Point::Publish(BATCH),
         Point::Watch(BATCH),
@@ -37,8 +43,8 @@ impl Point {
     /// Names, or names seen by watchers, for each answer.
     pub(crate) fn names_per_answer(self) -> usize {
         match self {
-            Point::Publish(names) => names,
-            Point::Resolve | Point::ResolveLocal => 1,
+            Point::Publish(names) | Point::PublishAlone(names) => names,
+            Point::Resolve | Point::ResolveAlone | Point::ResolveLocal => 1,
             Point::Watch(names) => names * WATCHERS,
         }
     }
@@ -49,7 +55,10 @@ impl fmt::Display for Point {
         match self {
             Point::Publish(1) => f.pad("publish"),
             Point::Publish(names) => f.pad(&format!("publish x {names}")),
+            Point::PublishAlone(1) => f.pad("publish, alone"),
+            Point::PublishAlone(names) => f.pad(&format!("publish x {names}, alone")),
             Point::Resolve => f.pad("resolve"),
+            Point::ResolveAlone => f.pad("resolve, alone"),
             Point::ResolveLocal => f.pad("resolve, local"),
             Point::Watch(1) => f.pad("watch"),
             Point::Watch(names) => f.pad(&format!("watch x {names}")),

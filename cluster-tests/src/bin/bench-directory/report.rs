@@ -51,7 +51,7 @@ impl report::Report for Report {
     fn preface(&self) -> String {
         let Disk { file_system, syncs_per_second } = &self.disk;
         format!(
-            "{} clients over {} connections; data on {file_system}, where one process alone appends and syncs {syncs_per_second:.0} records of \
+            "{} clients over {} connections, or each alone on one; data on {file_system}, where one process alone appends and syncs {syncs_per_second:.0} records of \
              4 KiB a second\n\n",
             self.clients, self.connections
         )

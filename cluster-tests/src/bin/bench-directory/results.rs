@@ -76,6 +76,10 @@ pub(crate) struct Ratios {
     pub(crate) batch: Option<f64>,
     /// Linearizable reads.
     pub(crate) read: Option<f64>,
+    /// Names published one at a time, each client over a connection of its own.
+    pub(crate) write_alone: Option<f64>,
+    /// Linearizable reads, each client over a connection of its own.
+    pub(crate) read_alone: Option<f64>,
 }
 
 /// One arm at one point.
@@ -165,6 +169,8 @@ impl Samples {
             write: ratio(Point::Publish(1)),
             batch: ratio(Point::Publish(crate::point::BATCH)),
             read: ratio(Point::Resolve),
+            write_alone: ratio(Point::PublishAlone(1)),
+            read_alone: ratio(Point::ResolveAlone),
         };
         let outages: Vec<OutageRow> = self.outages.iter().filter_map(OutageRow::of).collect();
         let own = outages.iter().find(|outage| outage.arm == Arm::Smartswitch);

@@ -23,8 +23,10 @@ struct Ground {
     arm: Arm,
     cluster: Cluster,
     published: Arc<Published>,
-    /// Clients of the leader, where it matters to whom one talks.
+    /// Clients of the leader, where it matters to whom one talks. They share some connections.
     clients: Vec<Client>,
+    /// The same, each with a connection of its own.
+    alone: Vec<Client>,
     /// Clients of all members in turn, at least as many as watch.
     spread: Vec<Client>,
 }
@@ -37,6 +39,7 @@ impl Ground {
         fill(&clients, KNOWN, 1, |_| {}).await?;
         Ok(Self {
             arm,
+            alone: cluster.connect(plan.clients, Aim::Leader).await?,
             spread: cluster.connect(plan.clients.max(WATCHERS), Aim::Spread).await?,
             published: Arc::new(Published::after(KNOWN)),
             clients,
@@ -46,16 +49,14 @@ impl Ground {
 
     async fn measure(&self, point: Point, round: usize, plan: &Plan) -> Result<Sample, Failure> {
         let cpu_time = || self.cluster.cpu_time();
+        let publish = |names| Task::Publish { published: Arc::clone(&self.published), names };
+        let resolve = |freshness| Task::Resolve { known: KNOWN, freshness };
         let (clients, task) = match point {
-            Point::Publish(names) => {
-                (&self.clients[..], Task::Publish { published: Arc::clone(&self.published), names })
-            }
-            Point::Resolve => {
-                (&self.clients[..], Task::Resolve { known: KNOWN, freshness: Freshness::Linearizable })
-            }
-            Point::ResolveLocal => {
-                (&self.spread[..plan.clients], Task::Resolve { known: KNOWN, freshness: Freshness::Local })
-            }
+            Point::Publish(names) => (&self.clients[..], publish(names)),
+            Point::PublishAlone(names) => (&self.alone[..], publish(names)),
+            Point::Resolve => (&self.clients[..], resolve(Freshness::Linearizable)),
+            Point::ResolveAlone => (&self.alone[..], resolve(Freshness::Linearizable)),
+            Point::ResolveLocal => (&self.spread[..plan.clients], resolve(Freshness::Local)),
             Point::Watch(names) => {
                 let title = format!("watched-{names}");
                 let run =
