@@ -250,6 +250,7 @@ impl Replica {
     /// # Errors
     /// If this release must not go on with this shard. The replica is of no use then.
     pub fn poll(&mut self) -> Result<Output, ApplyError> {
+        self.group.note_names(self.state.names() as u64);
         let actions = self.group.ready();
         let mut output = Output {
             send: actions.send,

@@ -55,7 +55,8 @@ pub struct Config {
     pub max_inflight: usize,
     /// Bytes of committed entries that are handed out at a time, about.
     pub max_committed_bytes: u64,
-    /// Entries after which a snapshot is asked for.
+    /// Entries after which a snapshot is asked for; as many as the state has [names](super::Group::note_names), if those are
+    /// more, so that snapshots do not cost more than the entries themselves.
     pub snapshot_entries: u64,
     /// Bytes of log after which a snapshot is asked for.
     pub snapshot_bytes: usize,

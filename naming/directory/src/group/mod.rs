@@ -95,6 +95,8 @@ pub struct Group {
     /// Up to which entry the state will be once the snapshot that the log begins with is installed.
     installing: u64,
     snapshot_asked: bool,
+    /// Of the state.
+    names: u64,
     counters: Counters,
 }
 
@@ -135,6 +137,7 @@ impl Group {
             leader: (0, 0),
             installing: 0,
             snapshot_asked: false,
+            names: 0,
             counters: Counters::default(),
             config,
         };
@@ -252,6 +255,11 @@ impl Group {
             self.leave_joint();
             self.settle();
         }
+    }
+
+    /// Notes how many names the state has.
+    pub fn note_names(&mut self, names: u64) {
+        self.names = names;
     }
 
     /// Notes that a snapshot of the state at this entry is durable: followers that are far behind get it, and

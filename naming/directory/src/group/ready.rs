@@ -227,7 +227,7 @@ impl Group {
         let news = self.applied.saturating_sub(self.snapshot_index());
         let store = self.raw.store();
         let due = store.wanted.get()
-            || news >= self.config.snapshot_entries
+            || news >= self.config.snapshot_entries.max(self.names)
             || store.log.bytes() >= self.config.snapshot_bytes;
         let asks = due && news > 0 && self.applied >= self.restored && !self.snapshot_asked;
         self.snapshot_asked |= asks;

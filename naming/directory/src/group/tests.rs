@@ -268,29 +268,54 @@ fn proposals_are_refused_with_a_reason() {
     group.propose(&command("0123456789")).unwrap();
 }
 
-#[test]
-fn a_log_that_waits_for_a_snapshot_takes_no_more() {
-    let mut group = open(1, &[1], |config| (config.max_log_bytes, config.snapshot_bytes) = (20, 10));
-    let run = |group: &mut Group| {
-        let mut asked = false;
-        loop {
-            let actions = group.ready();
-            if actions.is_empty() {
-                return asked;
-            }
-            asked |= actions.take_snapshot;
-            if let Some(unsynced) = actions.persist {
-                let _ = group.persisted(unsynced);
-            }
-            if let Some(last) = actions.committed.last() {
-                group.applied(last.position.index);
-            }
+/// Does all there is to do; whether a snapshot was asked for.
+fn run(group: &mut Group) -> bool {
+    let mut asked = false;
+    loop {
+        let actions = group.ready();
+        if actions.is_empty() {
+            return asked;
         }
-    };
+        asked |= actions.take_snapshot;
+        if let Some(unsynced) = actions.persist {
+            let _ = group.persisted(unsynced);
+        }
+        if let Some(last) = actions.committed.last() {
+            group.applied(last.position.index);
+        }
+    }
+}
+
+fn run_leader(adjust: impl FnOnce(&mut Config)) -> Group {
+    let mut group = open(1, &[1], adjust);
     while !group.leads() {
         group.tick();
     }
     run(&mut group);
+    group
+}
+
+#[test]
+fn a_large_state_is_written_less_often() {
+    let mut group = run_leader(|config| config.snapshot_entries = 10);
+    let mut entries_until_asked = |names| {
+        group.note_names(names);
+        let entries = (1..).find(|_| {
+            group.propose(&command("a")).unwrap();
+            run(&mut group)
+        });
+        let applied = group.status().applied;
+        group.snapshot_taken(Position::new(group.term(), applied));
+        entries.unwrap()
+    };
+    assert!(entries_until_asked(0) <= 10);
+    assert_eq!(entries_until_asked(5), 10);
+    assert_eq!(entries_until_asked(30), 30);
+}
+
+#[test]
+fn a_log_that_waits_for_a_snapshot_takes_no_more() {
+    let mut group = run_leader(|config| (config.max_log_bytes, config.snapshot_bytes) = (20, 10));
     group.propose(&command("0123456789")).unwrap();
     assert!(run(&mut group), "a snapshot is asked for");
     group.propose(&command("0123456789")).unwrap();
