@@ -163,7 +163,7 @@ mod tests {
         ) {
             let mut sessions = Sessions::new();
             let mut now = ReplicatedTime(0);
-            (0..200).for_each(|_| drop(sessions.open(now).unwrap()));
+            (0..200).for_each(|_| _ = sessions.open(now).unwrap());
             for (sequence, (client, later, closes)) in (1..).zip(heard) {
                 now.0 += later;
                 let mut other = restored(&sessions);
