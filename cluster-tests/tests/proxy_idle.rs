@@ -42,10 +42,15 @@ fn ten_thousand_idle_connections_cost_little() {
     let connected = pool.admin().metrics().unwrap().sum("proxy_connections");
     assert_eq!(connected, CONNECTIONS as f64);
     for index in [0, 1, clients.len() / 2, clients.len() - 1] {
-        let asked = Instant::now();
-        assert!(get(&mut clients[index]).len() > value.len());
-        let took = asked.elapsed();
-        assert!(took < AT_ONCE, "{took:?} for a request among {CONNECTIONS} idle connections");
+        let mut ask = |_| {
+            let asked = Instant::now();
+            assert!(get(&mut clients[index]).len() > value.len());
+            asked.elapsed()
+        };
+        // Others may have the processor for a moment; those that are idle are there each time.
+        let took: Vec<Duration> = (0..5).map(&mut ask).collect();
+        let quick = took.iter().any(|took| *took < AT_ONCE);
+        assert!(quick, "{took:?} for requests among {CONNECTIONS} idle connections");
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use fabric_quic::{Builder, Config, Files, Identity, Messages};
+use fabric_quic::{Builder, Config, Files, Identity, Messages, SendError, Unreachable};
 use naming::NodeId;
 use support::{DEADLINE, Node, SMARTSWITCH, fresh_directory, write_config};
 
@@ -54,16 +54,15 @@ async fn connect(authority: &Path, address: SocketAddr) -> Result<(), String> {
     let _inbox = builder.messages(&REQUEST);
     let endpoint = builder.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     endpoint.set_addresses(id(1), &[address]).unwrap();
-    // Whatever it says: there is a connection, or none.
-    endpoint.send(id(1), &REQUEST, Vec::new().into()).unwrap();
     let deadline = std::time::Instant::now() + DEADLINE;
     let outcome = loop {
-        let peer = endpoint.peer(id(1)).unwrap();
-        if peer.connection.is_some() {
-            break Ok(());
-        }
-        if let Some((_, why)) = peer.resting {
+        // Whatever it says: there is a connection, or none. Again and again, lest the reason why not is over unseen.
+        let sent = endpoint.send(id(1), &REQUEST, Vec::new().into());
+        if let Err(SendError::Unreachable(Unreachable::Resting { why, .. })) = sent {
             break Err(why.to_string());
+        }
+        if endpoint.peer(id(1)).unwrap().connection.is_some() {
+            break Ok(());
         }
         assert!(std::time::Instant::now() < deadline, "no connection, and no reason why not");
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -179,8 +179,9 @@ impl Shared {
         let (shared, peer) = (Arc::clone(self), Arc::clone(peer));
         self.runtime.spawn(async move {
             let why = serve::connection(&shared, &connection).await;
-            shared.lost(&peer, &connection, &why);
+            // First: who sees that the connection is gone may count on its place.
             drop(slot);
+            shared.lost(&peer, &connection, &why);
         });
     }
 

@@ -71,15 +71,25 @@ pub(crate) fn server(
 
 /// For the endpoint. A node that starts anew with the same key still recognizes packets of connections it had, and
 /// answers them with stateless resets: its peers need not wait for their time-outs.
+///
+/// It answers all of them. Its peers come at once, and after they have waited in vain once more at once: were there one
+/// answer in 20 ms, as quinn would have it, most would wait for their time-outs all the same. Nobody is flooded by that:
+/// what is answered has an id of the node's own making, and the answer is shorter, with no such id.
 pub(crate) fn endpoint(identity: &Identity, config: &Config) -> EndpointConfig {
     let reset = hmac::Key::new(hmac::HMAC_SHA256, &identity.lasting_key("stateless reset"));
-    let ids = identity.lasting_key("connection ids");
-    let ids = ids.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    let ids = id_key(identity);
     let mut endpoint = EndpointConfig::new(Arc::new(reset));
-    endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    endpoint
+        .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)))
+        .min_reset_interval(Duration::ZERO);
     // `Config` keeps it above the least that QUIC allows.
     let _ = endpoint.max_udp_payload_size(config.max_udp_payload_bytes);
     endpoint
+}
+
+/// What ids of connections are signed with, so that a later life of the node knows them for its own.
+fn id_key(identity: &Identity) -> u64 {
+    identity.lasting_key("connection ids").first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 /// The bytes that the kernel gave for a socket's buffers.
@@ -109,3 +119,6 @@ pub(crate) fn socket(address: SocketAddr, buffer_bytes: usize) -> io::Result<(Ud
     socket.bind(&address.into())?;
     Ok((socket.into(), SocketBuffers { receive_bytes, send_bytes }))
 }
+
+#[cfg(test)]
+mod tests;

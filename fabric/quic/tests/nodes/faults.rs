@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fabric_quic::{Config, Files, Identity, SendError, Unreachable};
 
+use crate::free_address::free_address;
 use crate::relay::{Relay, Weather};
-use crate::support::{ASK, Ca, FLOW, NEWS, Node, PATIENCE, config, id, soon, until};
+use crate::support::{ASK, Ca, FLOW, NEWS, Node, PATIENCE, config, id, impatient, soon, until};
 
 /// A node in a process of its own, killed with it.
 struct Process {
@@ -19,6 +20,11 @@ struct Process {
 
 const CHILD: &str = "FABRIC_QUIC_TEST_NODE";
 
+/// An address that no other test is given while the process that had it is down.
+fn lasting_address() -> SocketAddr {
+    free_address().unwrap().into()
+}
+
 /// No test: what [`Process::start`] runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_in_a_process_of_its_own() {
@@ -26,7 +32,7 @@ async fn a_node_in_a_process_of_its_own() {
     let parts: Vec<&str> = line.split('|').collect();
     let [ca, certificate, key, address, idle_timeout_ms] = parts[..] else { panic!("{line}") };
     let files = Files { ca: ca.into(), certificate: certificate.into(), key: key.into() };
-    let config = Config { idle_timeout_ms: idle_timeout_ms.parse().unwrap(), ..config() };
+    let config = Config { idle_timeout_ms: idle_timeout_ms.parse().unwrap(), ..impatient() };
     let mut node = Node::start(Identity::open(&files).unwrap(), config, address.parse().unwrap());
     node.echo();
     println!("\nlistens on {}", node.address());
@@ -75,8 +81,8 @@ async fn answered(a: &Node) {
 async fn a_peer_that_was_killed_is_back_when_it_is_back() {
     let ca = Ca::new();
     let files = ca.files(id(2));
-    let mut b = Process::start(&files, "127.0.0.1:0".parse().unwrap(), &config());
-    let a = ca.node(1);
+    let mut b = Process::start(&files, lasting_address(), &impatient());
+    let a = Node::start(ca.identity(id(1)), impatient(), "127.0.0.1:0".parse().unwrap());
     a.endpoint.set_addresses(id(2), &[b.address]).unwrap();
     answered(&a).await;
     b.kill();
@@ -96,10 +102,10 @@ async fn a_peer_that_was_killed_is_back_when_it_is_back() {
     })
     .await;
     assert!(a.count("messages_dropped_unreachable") >= unreachable);
-    let most = 2 + down.elapsed().as_millis() as u64 / u64::from(config().dial_ms as u32);
+    let most = 2 + down.elapsed().as_millis() as u64 / u64::from(impatient().dial_ms as u32);
     assert!(a.count("dials_failed") <= most, "{} dials in {:?}", a.count("dials_failed"), down.elapsed());
 
-    let _b = Process::start(&files, b.address, &config());
+    let _b = Process::start(&files, b.address, &impatient());
     answered(&a).await;
 }
 
@@ -109,7 +115,7 @@ async fn a_peer_that_started_anew_says_that_it_forgot_the_connection() {
     let files = ca.files(id(2));
     // So patient, both, that only the peer itself can tell that the connection is gone.
     let patient = Config { idle_timeout_ms: 600_000, ..config() };
-    let mut b = Process::start(&files, "127.0.0.1:0".parse().unwrap(), &patient);
+    let mut b = Process::start(&files, lasting_address(), &patient);
     let a = Node::start(ca.identity(id(1)), patient.clone(), "127.0.0.1:0".parse().unwrap());
     a.endpoint.set_addresses(id(2), &[b.address]).unwrap();
     answered(&a).await;
@@ -190,7 +196,8 @@ async fn a_bad_network_delays_and_breaks_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_is_noticed_and_over_when_it_is_over() {
     let ca = Ca::new();
-    let (a, mut b) = (ca.node(1), ca.node(2));
+    let node = |number| Node::start(ca.identity(id(number)), impatient(), "127.0.0.1:0".parse().unwrap());
+    let (a, mut b) = (node(1), node(2));
     b.echo();
     let relay = Relay::before(b.address(), Weather::FAIR).await;
     a.endpoint.set_addresses(b.id(), &[relay.address]).unwrap();
@@ -212,15 +219,15 @@ async fn a_connection_that_nobody_uses_is_closed_and_made_again() {
     let mut b = ca.node(2);
     a.knows(&b);
     b.echo();
-    answered(&a).await;
     // A stream on which nothing is said is a use, too: a watch may have nothing to tell for long.
     let watch = a.endpoint.open(b.id(), &FLOW, Bytes::new()).await.unwrap();
+    let before = a.count("connections_unused");
     let used = Instant::now();
     until("three times the limit", || used.elapsed() > Duration::from_millis(1200)).await;
-    assert_eq!(a.count("connections_unused"), 0);
+    assert_eq!((a.count("connections_unused"), a.is_connected(b.id())), (before, true));
     drop(watch);
-    until("the end", || a.count("connections_unused") == 1 && !a.is_connected(b.id())).await;
+    until("the end", || a.count("connections_unused") == before + 1 && !a.is_connected(b.id())).await;
     until("the end", || !b.is_connected(a.id())).await;
     answered(&a).await;
-    assert_eq!(a.count("connections_dialed"), 2);
+    assert!(a.count("connections_dialed") >= 2);
 }

@@ -3,6 +3,8 @@
 
 mod bounds;
 mod faults;
+#[path = "../../../../cluster-tests/src/free_address.rs"]
+mod free_address;
 mod relay;
 mod stranger;
 mod support;

@@ -110,26 +110,25 @@ async fn calls_that_fail_say_why() {
         let endpoint = a.endpoint.clone();
         async move { endpoint.call(id(2), channel, Bytes::from(vec![0; len]), time).await.unwrap_err() }
     };
-    let call = |channel, len| call_within(channel, len, SECOND);
-    let unknown = call(&ASK, 0).await;
+    let unknown = call_within(&ASK, 0, PATIENCE).await;
     assert!(unknown.was_never_taken(), "{unknown}");
     assert!(unknown.to_string().contains("nothing is known of node 0000000000000002"), "{unknown}");
 
     a.knows(&b);
-    let nobody = call(&NOBODY, 0).await;
+    let nobody = call_within(&NOBODY, 0, PATIENCE).await;
     assert_eq!(nobody.reason, CallFailure::Stream(StreamError::Refused(Refusal::Channel)));
     assert!(nobody.was_never_taken());
-    let too_long = call(&ONE, (1 << 20) + 1).await;
+    let too_long = call_within(&ONE, (1 << 20) + 1, PATIENCE).await;
     assert!(matches!(too_long.reason, CallFailure::Stream(StreamError::TooLong { .. })), "{too_long}");
 
     // Nobody takes it out of the inbox.
-    let late = call(&ONE, 0).await;
+    let late = call_within(&ONE, 0, SECOND).await;
     assert_eq!(late.reason, CallFailure::Deadline(SECOND));
     assert!(!late.was_never_taken());
     let taken = b.one.recv().await.unwrap();
     soon("the caller's change of mind", taken.cancelled()).await;
     // While it is held, there is no place for another.
-    let busy = call(&ONE, 0).await;
+    let busy = call_within(&ONE, 0, PATIENCE).await;
     assert_eq!(busy.reason, CallFailure::Stream(StreamError::Refused(Refusal::Busy)));
     assert!(busy.was_never_taken());
     drop(taken);

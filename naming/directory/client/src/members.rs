@@ -158,8 +158,7 @@ impl Members<'_> {
         let deadline = Instant::now() + patience;
         loop {
             let shard = self.look().await?;
-            let member = [&shard.voters, &shard.learners, &shard.outgoing].into_iter().flatten();
-            if !member.copied().any(|member| member == node.get()) {
+            if !shard.members().any(|member| member == node) {
                 self.retire_removed(Some(node)).await;
                 return Ok(());
             }

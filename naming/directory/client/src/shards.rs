@@ -25,11 +25,7 @@ pub(crate) struct Shard {
 impl Shard {
     fn of_wire(message: &wire::Shard) -> Option<Self> {
         let name = |bytes: &[u8]| NameRef::from_bytes(bytes).map(NameRef::to_name).ok();
-        let members: BTreeSet<NodeId> = [&message.voters, &message.learners, &message.outgoing]
-            .into_iter()
-            .flatten()
-            .filter_map(|node| NodeId::new(*node))
-            .collect();
+        let members: BTreeSet<NodeId> = message.members().collect();
         Some(Self {
             id: ShardId(message.shard),
             from: name(&message.from)?,

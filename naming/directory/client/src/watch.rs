@@ -10,7 +10,7 @@ use std::time::Duration;
 use naming::{Name, NodeId};
 use naming_directory::Position;
 use naming_directory::catalog::{Change, Event};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::client::{Target, bytes_of};
 use crate::wire::{
@@ -20,6 +20,8 @@ use crate::{Client, Error, ShardId};
 
 /// A server tells a watcher at least this often that it is still there; after three times as long another one is asked.
 pub const PROGRESS: Duration = Duration::from_secs(1);
+/// From one beginning of a watch to the next one, at least.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a watch tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,20 +105,17 @@ impl Watch {
                     }
                 }
             };
+            let earliest = Instant::now() + PAUSE;
             match self.follow(shard, after, &mut seen).await {
                 Some(Ended::Lost) => {
                     self.turn = self.turn.wrapping_add(1);
                     self.client.look_around();
                 }
-                Some(Ended::Gap) => {
-                    if self.at == Some((shard, after)) {
-                        // Nothing new was told since the last listing: another one will hardly do.
-                        sleep(PROGRESS / 10).await;
-                    }
-                    self.at = None;
-                }
+                Some(Ended::Gap) => self.at = None,
                 None => return,
             }
+            // What ended as soon as it began may do so again, wherever it is asked for.
+            sleep_until(earliest).await;
         }
     }
 
@@ -148,7 +147,7 @@ impl Watch {
         mut after: Position,
         seen: &mut impl FnMut(Seen) -> bool,
     ) -> Option<Ended> {
-        let deadline = tokio::time::Instant::now() + self.client.0.settings.timeout;
+        let deadline = Instant::now() + self.client.0.settings.timeout;
         let Ok(known) = self.client.shard(Target::This(shard), deadline).await else {
             return Some(Ended::Gap);
         };
@@ -175,11 +174,9 @@ impl Watch {
                     break Some(Ended::Gap);
                 }
                 _ => {
-                    // It has no replica, or too many watchers. Not at once again, in case all are like that.
-                    sleep(PROGRESS / 10).await;
-                    self.client
-                        .refresh(Target::This(ShardId(0)), tokio::time::Instant::now() + PROGRESS)
-                        .await;
+                    // It has no replica, or too many watchers.
+                    sleep(PAUSE).await;
+                    self.client.refresh(Target::This(ShardId(0)), Instant::now() + PROGRESS).await;
                     break Some(Ended::Lost);
                 }
             }

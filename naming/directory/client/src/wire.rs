@@ -10,6 +10,7 @@ mod proto {
 pub use events::{digest_of, event_of, event_to, kind_to};
 pub use proto::*;
 
+use naming::NodeId;
 use naming_directory::{Position, proto as log};
 
 /// A message that says what it must not.
@@ -21,6 +22,14 @@ impl Failure {
     /// A failure of this kind, said in words.
     pub fn new(kind: FailureKind, text: impl ToString) -> Self {
         Self { kind: kind.into(), text: text.to_string(), leader: 0 }
+    }
+}
+
+impl Shard {
+    /// Who replicates it: voters, learners, and those that vote until a change of members is done. One may come twice.
+    pub fn members(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let all = [&self.voters, &self.learners, &self.outgoing];
+        all.into_iter().flatten().filter_map(|node| NodeId::new(*node))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Watches, while nothing changes.
+//! Watches of what never changes, and of what makes no sense.
 
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use naming::NodeId;
+use naming_directory::proto;
 use naming_directory_client::client::Settings;
 use naming_directory_client::watch::PROGRESS;
 use naming_directory_client::wire::{self, Request, Response, request, response::Body};
@@ -15,20 +16,41 @@ use prost::Message;
 use prost::bytes::Bytes;
 use tokio::time::sleep;
 
-/// A server in whose directory nothing is, and nothing happens: it tells its watchers so again and again.
+/// How long an answer is under way.
+const LATENCY: Duration = Duration::from_millis(1);
+
+/// A server in whose directory nothing is. It tells its watchers the same again and again: that nothing happens, unless
+/// it is to say something else.
 #[derive(Default)]
-struct Quiet {
+struct Same {
+    tells: wire::Changed,
     requests: Mutex<Vec<request::Body>>,
     client: OnceLock<Client>,
 }
 
-impl Quiet {
+impl Same {
+    /// A server, and who watches all it has.
+    fn watched(tells: wire::Changed) -> (Arc<Self>, Client) {
+        let (server, node) = (Arc::new(Self { tells, ..Self::default() }), NodeId::new(1).unwrap());
+        let client = Client::new(NodeId::new(9).unwrap(), server.clone(), Settings::new([node]));
+        drop(server.client.set(client.clone()));
+        (server, client)
+    }
+
     fn count(&self, is: fn(&request::Body) -> bool) -> usize {
         self.requests.lock().unwrap().iter().filter(|request| is(request)).count()
     }
+
+    fn begun(&self) -> usize {
+        self.count(|request| matches!(request, request::Body::Watch(_)))
+    }
+
+    fn ended(&self) -> usize {
+        self.count(|request| matches!(request, request::Body::Unwatch(_)))
+    }
 }
 
-impl Transport for Quiet {
+impl Transport for Same {
     fn send(&self, to: NodeId, _: Channel, message: Bytes) -> bool {
         let Request { id, body, .. } = Request::decode(message).unwrap();
         let asked = body.unwrap();
@@ -39,12 +61,13 @@ impl Transport for Quiet {
                 Body::Description(wire::Description { shards: vec![shard], ..Default::default() })
             }
             request::Body::List(_) => Body::Listing(wire::Listing::default()),
-            request::Body::Watch(_) => Body::Changed(wire::Changed::default()),
+            request::Body::Watch(_) => Body::Changed(self.tells.clone()),
             _ => return true,
         };
         let again = matches!(body, Body::Changed(_));
         let (client, message) = (self.client.get().unwrap().clone(), Response { id, body: Some(body) });
         tokio::spawn(async move {
+            sleep(LATENCY).await;
             loop {
                 client.receive(to, Channel::Response, message.encode_to_vec().into());
                 if !again {
@@ -59,17 +82,33 @@ impl Transport for Quiet {
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_nobody_reads_any_more_ends_though_nothing_changes() {
-    let (server, node) = (Arc::new(Quiet::default()), NodeId::new(1).unwrap());
-    let client = Client::new(NodeId::new(9).unwrap(), server.clone(), Settings::new([node]));
-    drop(server.client.set(client.clone()));
+    let (server, client) = Same::watched(wire::Changed::default());
     let is_read = Arc::new(AtomicBool::new(true));
     let seen = Arc::clone(&is_read);
     client.watch("/".parse().unwrap(), move |_| seen.load(Ordering::Relaxed)).await.unwrap();
     sleep(10 * PROGRESS).await;
-    let begun = || server.count(|request| matches!(request, request::Body::Watch(_)));
-    let ended = || server.count(|request| matches!(request, request::Body::Unwatch(_)));
-    assert_eq!((begun(), ended()), (1, 0), "as long as it is read it goes on");
+    assert_eq!((server.begun(), server.ended()), (1, 0), "as long as it is read it goes on");
     is_read.store(false, Ordering::Relaxed);
-    sleep(PROGRESS + Duration::from_millis(1)).await;
-    assert_eq!((begun(), ended()), (1, 1));
+    sleep(PROGRESS + LATENCY).await;
+    assert_eq!((server.begun(), server.ended()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_asks_no_more_than_ten_times_a_second_whatever_it_is_told() {
+    let position = |index| Some(proto::Position { term: 1, index });
+    let event = |change| vec![wire::Event { name: Bytes::new(), change: Some(change) }];
+    let split = event(wire::event::Change::Split(wire::Split {}));
+    let nonsense = event(wire::event::Change::NodeDown(wire::NodeDown::default()));
+    for tells in [
+        // A message before it was lost.
+        wire::Changed { after: position(1), ..Default::default() },
+        // The names are another shard's.
+        wire::Changed { position: position(1), events: split, ..Default::default() },
+        wire::Changed { events: nonsense, ..Default::default() },
+    ] {
+        let (server, client) = Same::watched(tells);
+        client.watch("/".parse().unwrap(), |_| true).await.unwrap();
+        sleep(10 * PROGRESS).await;
+        assert!((50..=101).contains(&server.begun()), "{} times: {:?}", server.begun(), server.tells);
+    }
 }

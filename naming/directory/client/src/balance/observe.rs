@@ -187,8 +187,7 @@ impl Observer {
             for told in answer.shards.iter().filter(|told| !told.leads) {
                 let id = ShardId(told.shard);
                 let Some(leader) = leaders.get(&id) else { continue };
-                let mut members = [&leader.voters, &leader.learners, &leader.outgoing].into_iter().flatten();
-                if members.any(|member| *member == node.get())
+                if leader.members().any(|member| member == *node)
                     || told.term > leader.term
                     || told.last > leader.applied
                 {

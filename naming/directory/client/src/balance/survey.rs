@@ -36,7 +36,7 @@ pub(super) async fn survey(client: &Client) -> Result<Survey, Error> {
         asked.extend(ask.iter().copied());
         let mut found = BTreeSet::new();
         for (node, description) in describe_all(client, ask).await {
-            found.extend(description.shards.iter().flat_map(members));
+            found.extend(description.shards.iter().flat_map(wire::Shard::members));
             description.shards.iter().for_each(|shard| client.shards().learn(shard));
             survey.answers.insert(node, description);
         }
@@ -66,11 +66,4 @@ async fn describe_all(client: &Client, nodes: BTreeSet<NodeId>) -> Vec<(NodeId, 
             Some(answer) => answers.extend(answer.ok().flatten()),
         }
     }
-}
-
-fn members(shard: &wire::Shard) -> impl Iterator<Item = NodeId> + '_ {
-    [&shard.voters, &shard.learners, &shard.outgoing]
-        .into_iter()
-        .flatten()
-        .filter_map(|node| NodeId::new(*node))
 }
