@@ -8,6 +8,7 @@
 //! | `addresses` | where other nodes are, as the directory says |
 //! | `liveness` | the node's own registration, kept alive |
 //! | [`members`] | adding and removing members |
+//! | [`split`] | splitting a shard by hand |
 //! | `balance` | moving replicas and leaders to where they should be |
 //! | [`view`] | how the directory looks from here, for people and scripts |
 //! | `status` | its part of status and metrics |
@@ -22,6 +23,7 @@ pub mod cli;
 pub mod http;
 mod liveness;
 pub mod members;
+pub mod split;
 mod status;
 pub mod view;
 
