@@ -62,7 +62,11 @@ impl Shared {
             // What the thread had is gone with it, and what it shared with others goes with them.
             let Err(panic) = catch_unwind(AssertUnwindSafe(body)) else { return };
             let message = message(&*panic);
-            tracing::error!(thread, panic = message, "a thread of the directory panicked: the directory ends");
+            tracing::error!(
+                thread,
+                panic = message,
+                "a thread of the directory panicked: the directory ends"
+            );
             shared.fate.seal(Panicked { thread, message });
             shared.queue.stop();
         })
