@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memcached_bridge::session::Server;
+use naming_directory_server::Panicked;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -139,19 +140,24 @@ async fn serve(
         write!(ready, "dataplane {} ports, ", dataplane.ports)?;
     }
     write!(ready, "admin http://{admin_address}/")?;
+    let access = directory.clone();
     let parts = admin::Parts { registry, reloader: Arc::clone(&reloader), directory };
     let admin = admin::run(admin_listener, parts, config.admin.allow, draining);
     let admin = tokio::spawn(admin);
     announce(&ready)?;
 
-    loop {
+    let failed = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
             _ = hangup.recv() => reload(&reloader).await,
+            panicked = panicked(&access) => break Some(panicked),
         }
+    };
+    match &failed {
+        None => tracing::info!("told to stop: requests in flight are finished"),
+        Some(_) => tracing::error!("the node stops without its directory: requests in flight are finished"),
     }
-    tracing::info!("told to stop: requests in flight are finished");
     drain.send_replace(true);
     if tokio::time::timeout(GRACE + Duration::from_secs(1), tasks.join_all()).await.is_err() {
         tracing::warn!("clients did not drain in time");
@@ -159,7 +165,16 @@ async fn serve(
     // A scraper may keep its connection open; it is not waited for long.
     _ = tokio::time::timeout(Duration::from_millis(500), admin).await;
     tracing::info!("stopped");
-    Ok(())
+    failed.map_or(Ok(()), |panicked| Err(panicked.into()))
+}
+
+/// Waits until the node's part in the directory ends by itself. A node without it would be a member that is not there, and look
+/// well: it ends, and whoever supervises it starts it again.
+async fn panicked(directory: &Access) -> Panicked {
+    match directory.directory() {
+        Some(directory) => directory.panicked().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The node's part in the directory. One that nobody asked for is done without, if its data cannot be used.

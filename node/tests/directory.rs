@@ -200,3 +200,41 @@ fn what_cannot_be_asked_is_said() {
         assert!(help.contains(expected), "{expected} is not in\n{help}");
     }
 }
+
+#[test]
+fn a_shard_is_split_by_hand() {
+    let node = Node::start();
+    registered(&node);
+    let split = json(&node, &["split", "/hdfs"]);
+    assert_eq!(
+        (&split["at"], &split["shard"], &split["leader"]),
+        (&"/hdfs".into(), &"0000000000000001".into(), &"0000000000000001".into())
+    );
+    let status = json(&node, &["status"]);
+    let range = |shard: &Value| (shard["id"].clone(), shard["from"].clone(), shard["until"].clone());
+    let shards: Vec<_> = status["shards"].as_array().unwrap().iter().map(range).collect();
+    assert_eq!(
+        shards,
+        [
+            (split["shard"].clone(), "/".into(), "/hdfs".into()),
+            (split["new"].clone(), "/hdfs".into(), Value::Null)
+        ]
+    );
+    let said = said(&node, &["split", "/mc"]);
+    // In the order of names a shorter component is before a longer one.
+    let expected = "shard 0000000000000001 keeps the names before /mc; those from it on are shard ";
+    assert!(said.starts_with(expected) && said.contains("led by 0000000000000001"), "{said}");
+    for (prefix, expected) in [
+        ("/hdfs", "begins with /hdfs already"),
+        ("/", "shard 0000000000000001 begins with / already"),
+        ("/node/1", "names of nodes"),
+    ] {
+        let output = directory(&node, &["split", prefix]);
+        let message = text(&output.stderr);
+        assert!(output.status.code() == Some(1) && message.contains(expected), "{prefix}: {message}");
+    }
+    // Not by a page of another site.
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let url = format!("http://{}/api/directory/split?prefix=/x", node.admin);
+    assert_eq!(agent.post(&url).send_empty().unwrap().status(), 403);
+}

@@ -13,6 +13,7 @@ use naming::{Name, NodeId};
 use naming_directory_server::backup;
 use serde_json::{Value, json};
 
+use super::split::Split;
 use super::view::{Entry, Overview, Resolved, Told};
 use crate::cli::say;
 use crate::config;
@@ -26,6 +27,7 @@ Examples:
   smartswitch directory watch /mc --json       every change under /mc, one line each
   smartswitch directory add-node 2             node 2 becomes a member, once it has caught up
   smartswitch directory add-node 4 --replace 3
+  smartswitch directory split /hdfs            the names from /hdfs on become a shard of their own
   smartswitch directory backup /backup/monday
 
 From one node to three, while the first one serves:
@@ -79,6 +81,10 @@ pub enum DirectoryCommand {
     /// Remove a member from all shards. One that is gone for good is forgotten; stop it before, or let it have
     /// `accept_shards = false`, since it gets shards again otherwise.
     RemoveNode(RemoveOptions),
+    /// Split the shard that has a prefix there: the names from it on become a shard of their own, with the same members. Shards
+    /// that grow are split without being told to; this is for before that, say, ahead of a load. In the order of names /mc is before /hdfs: shorter
+    /// components come first. There is no way back.
+    Split(SplitOptions),
     /// Write all that the directory knows to a file, while it serves.
     Backup(BackupOptions),
     /// Make the data of a node that is not running from a backup.
@@ -124,6 +130,14 @@ pub struct RemoveOptions {
     pub node: NodeId,
 }
 
+/// Options of `directory split`.
+#[derive(Debug, Args)]
+pub struct SplitOptions {
+    /// The first name of the new shard, such as /hdfs.
+    #[arg(value_name = "PREFIX")]
+    pub at: Name,
+}
+
 /// Options of `directory backup`.
 #[derive(Debug, Args)]
 pub struct BackupOptions {
@@ -160,6 +174,7 @@ pub fn directory(options: &DirectoryOptions) -> Result<(), Box<dyn Error>> {
         DirectoryCommand::Watch(options) => watch(&admin, options, json),
         DirectoryCommand::AddNode(options) => add(&admin, options, json),
         DirectoryCommand::RemoveNode(options) => remove(&admin, options, json),
+        DirectoryCommand::Split(options) => split(&admin, options, json),
         DirectoryCommand::Backup(options) => take_backup(&admin, options, json),
         DirectoryCommand::Restore(options) => restore(options, json),
     }
@@ -240,6 +255,18 @@ fn remove(admin: &Admin, options: &RemoveOptions, json: bool) -> Result<(), Box<
         return print(&json!({ "node": options.node.to_string(), "shards": shards }));
     }
     say(format_args!("node {} is a member of no shard, of {}", options.node, shards.len()));
+    Ok(())
+}
+
+fn split(admin: &Admin, options: &SplitOptions, json: bool) -> Result<(), Box<dyn Error>> {
+    let split: Split = admin.post("/split", &[("prefix", options.at.to_string())])?;
+    if json {
+        return print(&split);
+    }
+    let Split { at, shard, new, leader } = &split;
+    say(format_args!(
+        "shard {shard} keeps the names before {at}; those from it on are shard {new}, led by {leader}"
+    ));
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 //! | `/api/directory/backup` | all of it, for [`restore`](naming_directory_server::backup::restore) |
 //! | `POST /api/directory/add-node?node=ID` | the shards; with `replace=ID` in the place of another node |
 //! | `POST /api/directory/remove-node?node=ID` | the shards |
+//! | `POST /api/directory/split?prefix=PREFIX` | [`Split`](split::Split) as JSON |
 //!
 //! What changes something is asked with the header [`ASKED_BY`]. A failure is one line of text.
 
@@ -30,6 +31,7 @@ use tokio::sync::mpsc;
 
 use super::backup::{self, NotReady};
 use super::members::{self, MembersError};
+use super::split::{self, SplitError};
 use super::{Directory, view};
 use crate::admin::ASKED_BY;
 
@@ -57,6 +59,7 @@ pub fn router(access: Access) -> Router {
         .route("/api/directory/backup", get(take_backup))
         .route("/api/directory/add-node", post(add_node))
         .route("/api/directory/remove-node", post(remove_node))
+        .route("/api/directory/split", post(split_shard))
         .with_state(access)
 }
 
@@ -83,6 +86,16 @@ impl From<MembersError> for Failed {
     fn from(error: MembersError) -> Self {
         match error {
             MembersError::Directory(error) => error.into(),
+            error => Self(StatusCode::CONFLICT, error.to_string()),
+        }
+    }
+}
+
+impl From<SplitError> for Failed {
+    fn from(error: SplitError) -> Self {
+        match error {
+            SplitError::Directory(error) => error.into(),
+            error @ SplitError::Headless { .. } => Self(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
             error => Self(StatusCode::CONFLICT, error.to_string()),
         }
     }
@@ -193,7 +206,8 @@ async fn add_node(
     Query(change): Query<Change>,
     headers: HeaderMap,
 ) -> Result<Response, Failed> {
-    let (directory, node) = (access.open()?, changing(&change.node, &headers)?);
+    changing(&headers)?;
+    let (directory, node) = (access.open()?, node_id(&change.node)?);
     let replaced = change.replace.as_deref().map(node_id).transpose()?;
     Ok(shards(&members::add(&directory.client, node, replaced).await?))
 }
@@ -203,21 +217,32 @@ async fn remove_node(
     Query(change): Query<Change>,
     headers: HeaderMap,
 ) -> Result<Response, Failed> {
-    let (directory, node) = (access.open()?, changing(&change.node, &headers)?);
+    changing(&headers)?;
+    let (directory, node) = (access.open()?, node_id(&change.node)?);
     Ok(shards(&members::remove(&directory.client, node).await?))
+}
+
+async fn split_shard(
+    State(access): State<Access>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+) -> Result<Response, Failed> {
+    changing(&headers)?;
+    let (directory, at) = (access.open()?, asked.name()?);
+    Ok(Json(split::split(&directory.client, at.as_name()).await?).into_response())
 }
 
 fn shards(shards: &[ShardId]) -> Response {
     Json(shards.iter().map(ShardId::to_string).collect::<Vec<_>>()).into_response()
 }
 
-fn changing(node: &str, headers: &HeaderMap) -> Result<NodeId, Failed> {
-    if !headers.contains_key(ASKED_BY) {
-        let reason =
-            format!("a change is asked for with a header `{ASKED_BY}`, as `smartswitch directory` does");
-        return Err(Failed(StatusCode::FORBIDDEN, reason));
+/// That it is meant: no page of another site can send the header.
+fn changing(headers: &HeaderMap) -> Result<(), Failed> {
+    if headers.contains_key(ASKED_BY) {
+        return Ok(());
     }
-    node_id(node)
+    let reason = format!("a change is asked for with a header `{ASKED_BY}`, as `smartswitch directory` does");
+    Err(Failed(StatusCode::FORBIDDEN, reason))
 }
 
 fn node_id(text: &str) -> Result<NodeId, Failed> {

@@ -8,6 +8,7 @@
 //! | `addresses` | where other nodes are, as the directory says |
 //! | `liveness` | the node's own registration, kept alive |
 //! | [`members`] | adding and removing members |
+//! | [`split`] | splitting a shard by hand |
 //! | `balance` | moving replicas and leaders to where they should be |
 //! | [`view`] | how the directory looks from here, for people and scripts |
 //! | `status` | its part of status and metrics |
@@ -22,6 +23,7 @@ pub mod cli;
 pub mod http;
 mod liveness;
 pub mod members;
+pub mod split;
 mod status;
 pub mod view;
 
@@ -35,7 +37,7 @@ use naming_directory_client::balance::Counters;
 use naming_directory_client::transport::Both;
 use naming_directory_client::{Client, Transport, client};
 use naming_directory_quic::{Link, LinkError};
-use naming_directory_server::{Begin, Server, Settings, StartError};
+use naming_directory_server::{Begin, Panicked, Server, Settings, StartError};
 use tokio::sync::watch;
 
 use crate::config::{Config, Fabric, Shards};
@@ -149,6 +151,11 @@ impl Directory {
         self.link.connect(&fabric.place)?;
         self.fabric.send_if_modified(|known| known.is_none() && known.replace(fabric.clone()).is_none());
         Ok(())
+    }
+
+    /// Waits until the node's replicas end because of a panic; for ever, if there is none.
+    pub async fn panicked(&self) -> Panicked {
+        self.server.panicked().await
     }
 
     /// Nodes that the configuration names.

@@ -45,7 +45,7 @@ impl Client {
         let waited = self.0.settings.try_timeout;
         let body = request::Body::Describe(wire::Describe::default());
         match self.call(server, ShardId(0), body).await {
-            Some((_, response::Body::Description(description))) => Ok(description.shards),
+            Some(response::Body::Description(description)) => Ok(description.shards),
             Some(_) => Err(unexpected()),
             None => Err(Error::NoServer { name: naming::Name::root(), asked: vec![server], waited }),
         }
@@ -229,7 +229,7 @@ impl Members<'_> {
     /// If it refuses: it is a member, as far as it knows, or knows more.
     pub(crate) async fn retire(&self, node: NodeId, through: u64) -> Result<(), Error> {
         match self.client.call(node, self.shard, request::Body::Retire(wire::Retire { through })).await {
-            Some((_, response::Body::Failure(failure))) => Err(Error::Rejected(failure.text)),
+            Some(response::Body::Failure(failure)) => Err(Error::Rejected(failure.text)),
             _ => Ok(()),
         }
     }

@@ -153,18 +153,17 @@ impl Watch {
         };
         let node = self.pick(&known.members);
         let calls = std::sync::Arc::clone(&self.client.0);
-        let mut answers = calls.calls.many();
+        let mut answers = calls.calls.many([node]);
         let request = |body| Request { id: answers.id, shard: shard.0, body: Some(body) };
         let prefix = bytes_of(self.prefix.as_name());
         let watch = wire::Watch { prefix, after: position_to(after) };
         self.client.send(node, request(request::Body::Watch(watch)));
         let unwatch = request(request::Body::Unwatch(wire::Unwatch { watch: answers.id }));
         let ended = loop {
-            let Ok(Some((from, body))) = timeout(3 * PROGRESS, answers.next()).await else {
+            let Ok(Some(body)) = timeout(3 * PROGRESS, answers.next()).await else {
                 break Some(Ended::Lost);
             };
             match body {
-                response::Body::Changed(_) if from != node => {}
                 response::Body::Changed(changed) => match self.take(&mut after, shard, changed, seen) {
                     Ok(true) => {}
                     Ok(false) => break None,

@@ -27,6 +27,7 @@ use crate::counters::Counters;
 use crate::settings::{Begin, Settings};
 use crate::snapshots::Snapshots;
 use crate::store::{Store, StoreError};
+use crate::threads::Fate;
 
 mod describe;
 mod empty;
@@ -71,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) began: Instant,
     /// Tells what the node has heard of shards that it need not replicate.
     pub(crate) hearsay: OnceLock<Hearsay>,
+    pub(crate) fate: Fate,
 }
 
 /// All groups of a node, from one opening of its store to the next.
@@ -121,7 +123,7 @@ impl Driver {
             store.begin()?;
         }
         let retired = store.retired()?;
-        let writer = Writer::spawn(Arc::clone(&store), life, shared.queue.clone()).map_err(io)?;
+        let writer = Writer::spawn(shared, Arc::clone(&store), life).map_err(io)?;
         let snapshots = Snapshots::spawn(Arc::clone(shared), Arc::clone(&store), life).map_err(io)?;
         let mut driver = Self {
             shared: Arc::clone(shared),

@@ -9,6 +9,7 @@
 //! | [`store`] | the disk: one RocksDB for all groups of the node |
 //! | `driver` | the thread that drives all groups, and the one that writes |
 //! | `snapshots` | the thread that takes, sends and receives snapshots |
+//! | `threads` | what a panic in one of them comes to |
 //! | `counters` | what happened, by name |
 //!
 //! # Threads
@@ -27,6 +28,8 @@
 //! # Failing
 //! A write that fails ends a *life* of the server: what is in memory may be ahead of the disk. It opens its store again,
 //! as after a crash, and tries that every second until it works (the disk is not full any more). Other nodes go on.
+//!
+//! A panic in one of the threads ends the server, for good: [`Server::panicked`] tells.
 
 pub mod backup;
 mod counters;
@@ -35,8 +38,10 @@ pub mod server;
 pub mod settings;
 mod snapshots;
 pub mod store;
+mod threads;
 
 pub use counters::Counters;
 pub use driver::Hearsay;
 pub use server::{Server, StartError};
 pub use settings::{Begin, Settings};
+pub use threads::Panicked;

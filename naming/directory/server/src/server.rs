@@ -17,6 +17,7 @@ use crate::counters::{Counters, count};
 use crate::driver::{self, Driver, End, Event, Events, Hearsay, Limit, Queue, Shared};
 use crate::settings::Settings;
 use crate::store::StoreError;
+use crate::threads::{Fate, Panicked};
 
 /// Between two tries to open a store that failed.
 const REOPEN: Duration = Duration::from_secs(1);
@@ -55,12 +56,11 @@ impl Server {
             queue,
             began: Instant::now(),
             hearsay: OnceLock::new(),
+            fate: Fate::default(),
         });
         let driver = Driver::open(&shared, 0)?;
-        let thread = std::thread::Builder::new().name("directory".to_owned()).spawn({
-            let shared = Arc::clone(&shared);
-            move || live(&shared, driver, &events)
-        });
+        let lives = Arc::clone(&shared);
+        let thread = shared.spawn("directory", move || live(&lives, driver, &events));
         Ok(Self { shared, thread: Mutex::new(Some(thread.map_err(StartError::Thread)?)) })
     }
 
@@ -93,6 +93,12 @@ impl Server {
         backup::write(shards, out)
     }
 
+    /// Waits until the server ends because one of its threads panicked; for ever, if none does. The store is closed by then, and
+    /// nothing that comes is taken or answered any more: it is for the process to end, and for whoever started it to do so again.
+    pub async fn panicked(&self) -> Panicked {
+        self.shared.fate.sealed().await
+    }
+
     /// What happened since it started.
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
@@ -120,7 +126,7 @@ impl Server {
         self.queue().stop();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            // It panicked, if it did, with a message of its own.
+            // It tells itself if it panicked.
             let _ = thread.join();
         }
     }
@@ -145,6 +151,10 @@ impl Server {
 
 impl Receive for Server {
     fn receive(&self, from: NodeId, channel: Channel, message: Bytes) {
+        // Who is silent is passed over; who says that it is busy is asked again.
+        if self.shared.fate.is_sealed() {
+            return;
+        }
         let (counters, bytes) = (&self.shared.counters, message.len());
         if bytes > channel.max_bytes() {
             return count(&counters.messages_malformed);

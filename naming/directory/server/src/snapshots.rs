@@ -102,9 +102,7 @@ impl Snapshots {
             next_transfer: std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros() as u64,
             garbage: Vec::new(),
         };
-        let thread = std::thread::Builder::new()
-            .name("directory-snap".to_owned())
-            .spawn(move || work.run(&receiver))?;
+        let thread = work.shared.clone().spawn("directory-snap", move || work.run(&receiver))?;
         Ok(Self { jobs: Some(jobs), late: VecDeque::new(), thread: Some(thread) })
     }
 
@@ -144,7 +142,7 @@ impl Drop for Snapshots {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // It panicked, if it did, with a message of its own.
+            // It tells itself if it panicked.
             let _ = thread.join();
         }
     }

@@ -5,7 +5,7 @@
 //! shortest prefix of that name that leaves at least a quarter of all names before it: no more is divided than the
 //! halves' sizes ask for, and where the two meet is easily said. Names of nodes are never divided from one another.
 
-use naming::{Name, NameRef};
+use naming::{Component, Name, NameRef};
 
 use super::Catalog;
 
@@ -26,8 +26,6 @@ impl Catalog {
         let counted = Counted::of(self);
         let middle = counted.middle()?;
         let least = counted.all.div_ceil(LEAST_PART).max(1);
-        let nodes: Name = "/node".parse().ok()?;
-        let divides_nodes = |at: NameRef<'_>| at.len() > 1 && at.starts_with(nodes.as_name());
         let mut prefixes = (1..=middle.len()).map(|len| middle.prefix(len));
         let found = prefixes.find(|at| counted.before(*at) >= least && !divides_nodes(*at));
         // All nodes may be more than a quarter: then what is behind them.
@@ -41,6 +39,12 @@ impl Catalog {
         };
         found.or_else(behind).map(NameRef::to_name)
     }
+}
+
+/// Whether a split there would divide the names of nodes, which are renewed and listed together.
+pub fn divides_nodes(at: NameRef<'_>) -> bool {
+    let mut components = at.components();
+    components.next() == Some(Component::generic(b"node")) && components.next().is_some()
 }
 
 impl Counted {

@@ -62,6 +62,7 @@ pub use changes::{Change, Changes, Event, Gap};
 pub use checksum::Checksum;
 pub use copies::Copies;
 pub use counters::Counters;
+pub use middle::divides_nodes;
 pub use nodes::Node;
 pub use range::NameRange;
 pub use records::{Record, RecordKind};

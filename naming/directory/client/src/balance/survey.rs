@@ -56,7 +56,7 @@ async fn describe_all(client: &Client, nodes: BTreeSet<NodeId>) -> Vec<(NodeId, 
             tasks.spawn(async move {
                 let body = request::Body::Describe(wire::Describe::default());
                 match client.call(node, ShardId(0), body).await {
-                    Some((_, response::Body::Description(description))) => Some((node, description)),
+                    Some(response::Body::Description(description)) => Some((node, description)),
                     _ => None,
                 }
             });

@@ -95,7 +95,7 @@ impl Client {
 
     async fn try_once(&self, shard: &Shard, node: NodeId, body: request::Body) -> Tried {
         let id = shard.id;
-        let Some((_, body)) = self.call(node, id, body).await else {
+        let Some(body) = self.call(node, id, body).await else {
             // It may be gone: others know who leads.
             self.shards().note_leader(id, None);
             self.look_around();
@@ -130,8 +130,8 @@ impl Client {
         node: NodeId,
         shard: ShardId,
         body: request::Body,
-    ) -> Option<(NodeId, response::Body)> {
-        let call = self.0.calls.one();
+    ) -> Option<response::Body> {
+        let call = self.0.calls.one(node);
         self.send(node, Request { id: call.id, shard: shard.0, body: Some(body) }).then_some(())?;
         timeout(self.0.settings.try_timeout, call.answer()).await.ok()?
     }
@@ -224,7 +224,7 @@ impl Client {
         enough: impl Fn() -> bool,
     ) -> BTreeSet<NodeId> {
         let contacts = self.shards().contacts();
-        let mut answers = self.0.calls.many();
+        let mut answers = self.0.calls.many(contacts.iter().copied());
         for contact in &contacts {
             self.send(
                 *contact,
@@ -232,7 +232,7 @@ impl Client {
             );
         }
         for _ in &contacts {
-            let Ok(Some((_, body))) = timeout_at(until, answers.next()).await else { break };
+            let Ok(Some(body)) = timeout_at(until, answers.next()).await else { break };
             if let response::Body::Description(description) = body {
                 let mut shards = self.shards();
                 description.shards.iter().for_each(|shard| shards.learn(shard));

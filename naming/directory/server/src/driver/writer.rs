@@ -8,6 +8,7 @@ use naming::NodeId;
 use naming_directory::group::{Retired, Unsynced};
 use naming_directory_client::ShardId;
 
+use super::Shared;
 use super::event::Done;
 use super::queue::Queue;
 use crate::store::{Store, StoreError, Written};
@@ -33,12 +34,11 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn spawn(store: Arc<Store>, life: u64, queue: Queue) -> std::io::Result<Self> {
+    pub(crate) fn spawn(shared: &Arc<Shared>, store: Arc<Store>, life: u64) -> std::io::Result<Self> {
         // One is written while the next is put together.
         let (batches, receiver) = sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name("directory-write".to_owned())
-            .spawn(move || run(&store, life, &receiver, &queue))?;
+        let queue = shared.queue.clone();
+        let thread = shared.spawn("directory-write", move || run(&store, life, &receiver, &queue))?;
         let waiting = Batch { records: Vec::new(), forget: Vec::new() };
         Ok(Self { waiting, busy: false, batches: Some(batches), thread: Some(thread) })
     }
@@ -82,7 +82,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.batches = None;
         if let Some(thread) = self.thread.take() {
-            // It panicked, if it did, with a message of its own.
+            // It tells itself if it panicked.
             let _ = thread.join();
         }
     }

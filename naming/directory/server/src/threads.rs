@@ -1,0 +1,80 @@
+//! The server's threads, and what becomes of the server if one of them panics: it ends, whichever that was.
+//!
+//! A write that fails is the disk's fault, and the store is opened again until it works. A panic is the program's: memory may be
+//! wrong, and a log that is executed again comes to the same place. So nothing is tried again. The store is closed as it is, the
+//! node is told, and goes down with an error that its supervisor and its operator see. Whoever starts it again begins with what
+//! is on the disk, which has all that was promised.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+
+use crate::driver::Shared;
+
+/// A thread of the server panicked, and the server ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the thread `{thread}` of the name directory panicked: {message}; what was acknowledged is on the disk: start the node again, \
+     and if it ends so every time, remove it from its groups and add another node in its place"
+)]
+pub struct Panicked {
+    /// Its name.
+    pub thread: &'static str,
+    /// What it said.
+    pub message: String,
+}
+
+/// Whether a thread panicked, and the first that did.
+#[derive(Debug, Default)]
+pub(crate) struct Fate(watch::Sender<Option<Panicked>>);
+
+impl Fate {
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    /// Waits for a panic; for ever, if there is none.
+    pub(crate) async fn sealed(&self) -> Panicked {
+        let mut fate = self.0.subscribe();
+        match fate.wait_for(Option::is_some).await.map(|panicked| panicked.clone()) {
+            Ok(Some(panicked)) => panicked,
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn seal(&self, panicked: Panicked) {
+        self.0.send_if_modified(|fate| fate.is_none() && fate.replace(panicked).is_none());
+    }
+}
+
+impl Shared {
+    /// A thread of the server. If it panics, all of it has been dropped by the time that this is told.
+    pub(crate) fn spawn(
+        self: &Arc<Self>,
+        thread: &'static str,
+        body: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let shared = Arc::clone(self);
+        std::thread::Builder::new().name(thread.to_owned()).spawn(move || {
+            // What the thread had is gone with it, and what it shared with others goes with them.
+            let Err(panic) = catch_unwind(AssertUnwindSafe(body)) else { return };
+            let message = message(&*panic);
+            tracing::error!(
+                thread,
+                panic = message,
+                "a thread of the directory panicked: the directory ends"
+            );
+            shared.fate.seal(Panicked { thread, message });
+            shared.queue.stop();
+        })
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("it did not say why").to_owned()
+}
