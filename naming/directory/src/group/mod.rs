@@ -176,6 +176,9 @@ impl Group {
             }
             _ => {}
         }
+        if message.kind() == MessageType::MsgAppendResponse {
+            self.tell_commits_unless_more_than(message.message.index);
+        }
         let stepped = self.raw.step(message.message);
         self.settle();
         match stepped {

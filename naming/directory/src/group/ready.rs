@@ -91,10 +91,23 @@ impl Group {
 
     /// Notes that these records, and all that were handed out before them, are durable.
     pub fn persisted(&mut self, unsynced: Unsynced) -> Persisted {
+        let entry = |record: &Record| match record {
+            Record::Entry(entry) => Some(entry.position.index),
+            _ => None,
+        };
+        self.tell_commits_unless_more_than(unsynced.records.iter().rev().find_map(entry).unwrap_or(u64::MAX));
         self.raw.on_persist_ready(unsynced.number);
         self.durable = self.durable.max(unsynced.number);
         self.settle();
         Persisted { send: unsynced.promised, install: unsynced.installed }
+    }
+
+    /// Followers learn what is committed with the next entries, if a leader has more of them than `acknowledged`, which is what
+    /// may be committed now: the rest will be, or its commitment be told with heartbeats. Told by itself it costs a message to
+    /// each follower, and an answer.
+    pub(super) fn tell_commits_unless_more_than(&mut self, acknowledged: u64) {
+        let more = self.raw.raft.raft_log.last_index() > acknowledged;
+        self.raw.skip_bcast_commit(more);
     }
 
     fn collect(&mut self, actions: &mut Actions) {

@@ -238,6 +238,39 @@ fn the_commit_index_is_written_with_the_entries_it_came_with() {
 }
 
 #[test]
+fn what_is_committed_is_told_once_nothing_else_is_under_way() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let leader = cluster.leader().unwrap();
+    let follower = *cluster.groups.keys().find(|node| **node != leader).unwrap();
+    let leading = cluster.lead();
+    let mut appends_after = |step: &mut dyn FnMut(&mut Group)| {
+        step(leading);
+        let mut appends = Vec::new();
+        loop {
+            let actions = leading.ready();
+            if actions.is_empty() {
+                return appends;
+            }
+            let sent = actions.send.iter().filter(|message| kind(message) == MessageType::MsgAppend);
+            appends.extend(sent.map(|message| Incoming::decode(&message.bytes).unwrap().message.commit));
+            if let Some(unsynced) = actions.persist {
+                let _ = leading.persisted(unsynced);
+            }
+        }
+    };
+    let mut places = Vec::new();
+    for text in ["a", "b"] {
+        appends_after(&mut |leading| places.push(leading.propose(&command(text)).unwrap()));
+    }
+    let mut acknowledged = |place: Position| {
+        let message = response(follower.get(), leader.get(), place.term, place.index);
+        appends_after(&mut |leading| leading.step(Incoming::decode(&message).unwrap()).unwrap())
+    };
+    assert_eq!(acknowledged(places[0]), [], "the other entry's commitment says it, too");
+    assert_eq!(acknowledged(places[1]), [places[1].index; 2]);
+}
+
+#[test]
 fn proposals_are_refused_with_a_reason() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let leader = cluster.leader().unwrap();
