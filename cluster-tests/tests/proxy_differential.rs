@@ -19,13 +19,15 @@ const ONE_BY_ONE: [&str; 2] = ["-R", "1"];
 
 #[test]
 fn text_streams() {
-    compare("text", |pool| pool.cache = Some("0"), text::LAST_REPLY, text::without_unsteady, text_stream);
+    let stream = text_stream(true);
+    compare("text", |pool| pool.cache = Some("0"), text::LAST_REPLY, text::without_unsteady, stream);
 }
 
 #[test]
 fn text_streams_of_hot_keys() {
     let normalized = |reply: &[u8]| text::without_unsteady(&in_any_order(reply));
-    compare("text-hot", |pool| pool.hot_threshold = Some(2), text::LAST_REPLY, normalized, text_stream);
+    let configure = |pool: &mut Pool| pool.hot_threshold = Some(2);
+    compare("text-hot", configure, text::LAST_REPLY, normalized, text_stream(false));
 }
 
 #[test]
@@ -41,8 +43,8 @@ fn binary_streams_of_hot_keys() {
 }
 
 /// The proxy administers no server, so nothing here does.
-fn text_stream(random: &mut Random, unix: u64) -> Vec<u8> {
-    text::Generator { random, unix, administers: false }.stream()
+fn text_stream(invalidates: bool) -> impl Fn(&mut Random, u64) -> Vec<u8> {
+    move |random, unix| text::Generator { random, unix, administers: false, invalidates }.stream()
 }
 
 fn binary_stream(random: &mut Random, unix: u64) -> Vec<u8> {

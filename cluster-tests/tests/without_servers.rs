@@ -133,8 +133,10 @@ fn differs(unix: u64, seed: u64) -> Result<(), String> {
     while sent < REQUESTS {
         let mut commands = Vec::new();
         match random.one_in(2) {
-            true => streams_text::Generator { random: &mut random, unix, administers: false }
-                .command(&mut commands),
+            true => {
+                streams_text::Generator { random: &mut random, unix, administers: false, invalidates: true }
+                    .command(&mut commands)
+            }
             false => binary::Generator { random: &mut random, unix }.command(&mut commands),
         }
         if fits(&commands) {

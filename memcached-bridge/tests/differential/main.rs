@@ -27,7 +27,7 @@ const DATAGRAMS: usize = 4000;
 fn text_streams_get_the_same_bytes_as_from_memcached() {
     let unix = unix();
     compare(unix, text::LAST_REPLY, text::without_unsteady, |random| {
-        text::Generator { random, unix, administers: true }.stream()
+        text::Generator { random, unix, administers: true, invalidates: true }.stream()
     });
 }
 
@@ -48,7 +48,8 @@ fn datagrams_get_the_same_bytes_as_from_memcached() {
     while sent < DATAGRAMS {
         let mut commands = Vec::new();
         match random.one_in(2) {
-            true => text::Generator { random: &mut random, unix, administers: true }.command(&mut commands),
+            true => text::Generator { random: &mut random, unix, administers: true, invalidates: true }
+                .command(&mut commands),
             false => binary::Generator { random: &mut random, unix }.command(&mut commands),
         }
         if datagrams::fits(&commands) {

@@ -112,6 +112,9 @@ pub struct Generator<'a> {
     pub unix: u64,
     /// Whether some commands administer the server.
     pub administers: bool,
+    /// Whether some mark items stale. Of their readers one wins the right to make them anew, which a node that caches them may
+    /// be, and give back: that changes the item's CAS.
+    pub invalidates: bool,
 }
 
 impl Generator<'_> {
@@ -283,6 +286,7 @@ impl Generator<'_> {
         for _ in 0..self.random.below(6) {
             chosen.push(self.random.pick(offered));
         }
+        chosen.retain(|flag| self.invalidates || *flag != "I");
         // Which of two expiries of one `mg` wins depends on their order; clients send one.
         let ends = |flag: &str| flag.starts_with(['T', 'N', 'R']) && verb == "mg";
         let mut ended = false;
