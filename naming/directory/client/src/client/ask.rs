@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use naming::{NameRef, NodeId};
 use prost::Message;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Client, bytes_of};
 use crate::shards::Shard;
@@ -54,12 +54,6 @@ pub(crate) struct Asked {
     pub(crate) repeated: bool,
 }
 
-impl Tried {
-    fn lost() -> Self {
-        Self::Later { text: "no answer".to_owned(), taken: true }
-    }
-}
-
 impl Client {
     /// Asks until there is an answer that is none of "not me" and "not now". What is asked must be harmless if it is
     /// done twice.
@@ -74,8 +68,7 @@ impl Client {
         for attempt in 0.. {
             let shard = self.shard(target, deadline).await?;
             let node = self.choose(&shard, whom, attempt);
-            let reach = timeout_at(deadline, self.try_once(&shard, node, body()));
-            match reach.await.unwrap_or_else(|_| Tried::lost()) {
+            match self.try_once(&shard, node, body(), deadline).await {
                 Tried::Answered(body) => return Ok(Asked { shard: shard.id, body, repeated }),
                 Tried::Elsewhere if attempt % 4 < 3 => {}
                 Tried::Elsewhere => sleep(pause).await,
@@ -93,13 +86,13 @@ impl Client {
         unreachable!("attempts are not counted out")
     }
 
-    async fn try_once(&self, shard: &Shard, node: NodeId, body: request::Body) -> Tried {
+    async fn try_once(&self, shard: &Shard, node: NodeId, body: request::Body, deadline: Instant) -> Tried {
         let id = shard.id;
-        let Some(body) = self.call(node, id, body).await else {
+        let Some(body) = self.call_until(deadline, node, id, body).await else {
             // It may be gone: others know who leads.
             self.shards().note_leader(id, None);
             self.look_around();
-            return Tried::lost();
+            return Tried::Later { text: "no answer".to_owned(), taken: true };
         };
         let response::Body::Failure(failure) = &body else { return Tried::Answered(body) };
         let later = |taken| Tried::Later { text: failure.text.clone(), taken };
@@ -131,9 +124,21 @@ impl Client {
         shard: ShardId,
         body: request::Body,
     ) -> Option<response::Body> {
+        self.call_until(Instant::now() + self.0.settings.try_timeout, node, shard, body).await
+    }
+
+    /// The same, until `deadline` at most.
+    async fn call_until(
+        &self,
+        deadline: Instant,
+        node: NodeId,
+        shard: ShardId,
+        body: request::Body,
+    ) -> Option<response::Body> {
+        let until = deadline.min(Instant::now() + self.0.settings.try_timeout);
         let call = self.0.calls.one(node);
         self.send(node, Request { id: call.id, shard: shard.0, body: Some(body) }).then_some(())?;
-        timeout(self.0.settings.try_timeout, call.answer()).await.ok()?
+        timeout_at(until, call.answer()).await.ok()?
     }
 
     pub(crate) fn send(&self, node: NodeId, request: Request) -> bool {
