@@ -32,6 +32,11 @@ impl Thread {
         Ok(Self { runtime: handle, _until: until })
     }
 
+    /// Its runtime, for what works hand in hand with an endpoint: it shares the thread, and must never wait.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// What is spawned and bound while the guard is there is so on this thread.
     pub fn enter(&self) -> EnterGuard<'_> {
         self.runtime.enter()

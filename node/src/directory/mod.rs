@@ -38,6 +38,7 @@ use naming_directory_client::transport::Both;
 use naming_directory_client::{Client, Transport, client};
 use naming_directory_quic::{Link, LinkError};
 use naming_directory_server::{Begin, Panicked, Server, Settings, StartError};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::config::{Config, Fabric, Shards};
@@ -71,7 +72,7 @@ pub struct Directory {
     /// How it talks with others; may come while it runs.
     fabric: watch::Sender<Option<Fabric>>,
     link: Link,
-    /// Where the link's network runs.
+    /// Where the link's network and the server run.
     thread: Thread,
     server: Arc<Server>,
     client: Client,
@@ -102,7 +103,7 @@ impl Directory {
         let shards = directory.shards;
         let (split_names, accepts) = (shards.split_names, shards.accept);
         let settings = Settings { split_names, accepts, ..Settings::new(node, path, begin) };
-        let server = Arc::new(start(settings, link.transport()).await?);
+        let server = Arc::new(start(thread.runtime().clone(), settings, link.transport()).await?);
         let client = Client::new(node, link.transport(), client_settings(node, fabric.as_ref()));
         let knows = client.clone();
         server.tell_also(Box::new(move |asked| knows.hearsay(asked)));
@@ -188,8 +189,8 @@ impl Directory {
     }
 }
 
-async fn start(settings: Settings, transport: Arc<dyn Transport>) -> Result<Server, OpenError> {
-    let started = tokio::task::spawn_blocking(move || Server::start(settings, transport)).await;
+async fn start(on: Handle, settings: Settings, transport: Arc<dyn Transport>) -> Result<Server, OpenError> {
+    let started = tokio::task::spawn_blocking(move || Server::start_on(&on, settings, transport)).await;
     Ok(started.map_err(|_| OpenError::Panicked)??)
 }
 

@@ -1,4 +1,4 @@
-//! The thread that drives all groups of a node.
+//! The task that drives all groups of a node. It shares its thread with others, so that nothing in it may wait.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -12,6 +12,7 @@
 //! | `split` | shards that have grown too large |
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -22,6 +23,7 @@ use naming_directory::group::{Config, Retired};
 use naming_directory::log::{Base, Log, Members, Record};
 use naming_directory::replica::Replica;
 use naming_directory_client::{ShardId, Transport, wire};
+use tokio::time::sleep_until;
 
 use crate::counters::Counters;
 use crate::settings::{Begin, Settings};
@@ -79,7 +81,6 @@ pub(crate) struct Shared {
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     life: u64,
-    store: Arc<Store>,
     replicas: BTreeMap<ShardId, Replica>,
     /// Shards that were split off and are not durable yet.
     creating: BTreeSet<ShardId>,
@@ -124,11 +125,10 @@ impl Driver {
         }
         let retired = store.retired()?;
         let writer = Writer::spawn(shared, Arc::clone(&store), life).map_err(io)?;
-        let snapshots = Snapshots::spawn(Arc::clone(shared), Arc::clone(&store), life).map_err(io)?;
+        let snapshots = Snapshots::spawn(Arc::clone(shared), store, life).map_err(io)?;
         let mut driver = Self {
             shared: Arc::clone(shared),
             life,
-            store,
             replicas: BTreeMap::new(),
             creating: BTreeSet::new(),
             failed: BTreeMap::new(),
@@ -151,10 +151,14 @@ impl Driver {
     }
 
     /// Does what happens, until the end.
-    pub(crate) fn run(mut self, events: &Events) -> End {
+    pub(crate) async fn run(mut self, events: &mut Events) -> End {
+        let mut ticks = pin!(sleep_until(self.next_tick.into()));
         loop {
-            let wait = self.next_tick.saturating_duration_since(Instant::now());
-            let first = events.next(wait);
+            let first = tokio::select! {
+                biased;
+                event = events.next() => Some(event),
+                () = ticks.as_mut() => None,
+            };
             let more = std::iter::from_fn(|| events.more()).take(TOGETHER);
             for event in first.into_iter().chain(more) {
                 match event {
@@ -167,7 +171,9 @@ impl Driver {
                     event => self.take(event),
                 }
             }
-            self.tick();
+            if self.tick() {
+                ticks.as_mut().reset(self.next_tick.into());
+            }
             loop {
                 self.drive();
                 self.outbox.flush(&*self.shared.transport, &self.shared.counters);
@@ -195,10 +201,11 @@ impl Driver {
         Ok(())
     }
 
-    fn tick(&mut self) {
+    /// Lets a tick pass if it is time; whether it was.
+    fn tick(&mut self) -> bool {
         let (now, tick) = (Instant::now(), self.shared.settings.tick);
         if now < self.next_tick {
-            return;
+            return false;
         }
         // A clock that stood still, or a thread that did, makes up for nothing.
         self.next_tick = (self.next_tick + tick).max(now);
@@ -211,6 +218,7 @@ impl Driver {
         self.forget_empty(now);
         self.split_large(now);
         self.report_progress(now);
+        true
     }
 
     fn note_leaders(&mut self) {

@@ -7,12 +7,12 @@
 //! | [`settings`] | how a server behaves |
 //! | [`backup`] | the state in a file, and a directory from one |
 //! | [`store`] | the disk: one RocksDB for all groups of the node |
-//! | `driver` | the thread that drives all groups, and the one that writes |
+//! | `driver` | the task that drives all groups, and the thread that writes |
 //! | `snapshots` | the thread that takes, sends and receives snapshots |
 //! | `threads` | what a panic in one of them comes to |
 //! | `counters` | what happened, by name |
 //!
-//! # Threads
+//! # Tasks and threads
 //!
 //! ```text
 //!  messages, requests ─► driver ─► records of all groups ─► writer: one batch, one sync ─┐
@@ -21,6 +21,9 @@
 //!                        │    └─► snapshots to take or to send ─► snapshots              │
 //!                        └───────────── done: promises go out, entries are applied ◄─────┘
 //! ```
+//! The driver is a task of whatever runtime it is given: best of the one that the network runs on, so that a message is received,
+//! taken and answered on one thread. Writer and snapshots have threads of their own.
+//!
 //! The driver never waits for the disk: while one batch is synced, what comes in is put together for the next. So the cost of
 //! a sync is shared by all groups and clients that wait (group commit), a leader's followers write while it writes, and
 //! reads do not wait for writes.
@@ -29,7 +32,7 @@
 //! A write that fails ends a *life* of the server: what is in memory may be ahead of the disk. It opens its store again,
 //! as after a crash, and tries that every second until it works (the disk is not full any more). Other nodes go on.
 //!
-//! A panic in one of the threads ends the server, for good: [`Server::panicked`] tells.
+//! A panic in any of them ends the server, for good: [`Server::panicked`] tells.
 
 pub mod backup;
 mod counters;

@@ -1,9 +1,9 @@
 //! A node's part in the directory: start, stop, drain, look.
 
 use std::io::Write;
-use std::sync::mpsc::channel;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use naming::NodeId;
@@ -11,6 +11,9 @@ use naming_directory::Bytes;
 use naming_directory_client::wire::{self, Failure, FailureKind, Request, Response, response};
 use naming_directory_client::{Channel, Receive, Transport};
 use prost::Message;
+use tokio::runtime::{Builder, Handle};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout_at;
 
 use crate::backup::{self, BackupError};
 use crate::counters::{Counters, count};
@@ -19,6 +22,8 @@ use crate::settings::Settings;
 use crate::store::StoreError;
 use crate::threads::{Fate, Panicked};
 
+/// The task that drives the node's groups, and its thread, if it has one of its own.
+const TASK: &str = "directory";
 /// Between two tries to open a store that failed.
 const REOPEN: Duration = Duration::from_secs(1);
 /// Between two looks at whether leadership was handed over.
@@ -37,15 +42,44 @@ pub enum StartError {
 /// A node's replicas of the directory, running. Dropped, it is told to end; [`Self::stop`] waits for it.
 pub struct Server {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Hears when it has ended: its other end is dropped then.
+    ended: Mutex<Receiver<()>>,
 }
 
 impl Server {
-    /// Opens the node's store and joins in. The server has to [receive](Receive) what comes to the node.
+    /// Opens the node's store and joins in, on a thread of its own. The server has to [receive](Receive) what comes to the
+    /// node.
     ///
     /// # Errors
     /// If the store cannot be used.
     pub fn start(settings: Settings, transport: Arc<dyn Transport>) -> Result<Self, StartError> {
+        let (server, lives) = Self::open(settings, transport)?;
+        let runtime = Builder::new_current_thread().enable_time().build().map_err(StartError::Thread)?;
+        let thread = std::thread::Builder::new().name(TASK.to_owned());
+        thread.spawn(move || runtime.block_on(lives)).map_err(StartError::Thread)?;
+        Ok(server)
+    }
+
+    /// The same, as a task of `runtime`: where the transport runs, too, a message is received, taken and answered without any
+    /// other thread being woken for it. No other method may be called there, since some wait for the task.
+    ///
+    /// # Errors
+    /// If the store cannot be used.
+    pub fn start_on(
+        runtime: &Handle,
+        settings: Settings,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, StartError> {
+        let (server, lives) = Self::open(settings, transport)?;
+        runtime.spawn(lives);
+        Ok(server)
+    }
+
+    /// The server, and what is to be run for it.
+    fn open(
+        settings: Settings,
+        transport: Arc<dyn Transport>,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), StartError> {
         let (queue, events) =
             driver::queue(Limit { events: settings.max_events, bytes: settings.max_event_bytes });
         let counters = Arc::new(Counters::default());
@@ -59,9 +93,14 @@ impl Server {
             fate: Fate::default(),
         });
         let driver = Driver::open(&shared, 0)?;
+        let (until, ended) = channel::<()>();
         let lives = Arc::clone(&shared);
-        let thread = shared.spawn("directory", move || live(&lives, driver, &events));
-        Ok(Self { shared, thread: Mutex::new(Some(thread.map_err(StartError::Thread)?)) })
+        let lives = async move {
+            // Dropped last.
+            let _until = until;
+            Arc::clone(&lives).watch(TASK, live(lives, driver, events)).await;
+        };
+        Ok((Self { shared, ended: Mutex::new(ended) }, lives))
     }
 
     /// From now on tells whoever looks for a shard what the node has heard of it, too: replicas move, and a node that has none
@@ -124,11 +163,8 @@ impl Server {
     /// Ends, and closes the store. What was acknowledged is on the disk, whether it ends so or by a crash.
     pub fn stop(&self) {
         self.queue().stop();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // It tells itself if it panicked.
-            let _ = thread.join();
-        }
+        // Nothing is ever sent.
+        let _ = self.ended.lock().unwrap_or_else(PoisonError::into_inner).recv();
     }
 
     fn queue(&self) -> &Queue {
@@ -182,15 +218,15 @@ impl Drop for Server {
 }
 
 /// One life after the other.
-fn live(shared: &Arc<Shared>, first: Driver, events: &Events) {
+async fn live(shared: Arc<Shared>, first: Driver, mut events: Events) {
     let mut driver = first;
     for life in 1.. {
-        match driver.run(events) {
+        match driver.run(&mut events).await {
             End::Stopped => return,
             End::Failed(error) => tracing::error!(%error, "the directory stops, and opens its store again"),
         }
         count(&shared.counters.lives_failed);
-        driver = match reopen(shared, life, events) {
+        driver = match reopen(&shared, life, &mut events).await {
             Some(driver) => driver,
             None => return,
         };
@@ -198,18 +234,24 @@ fn live(shared: &Arc<Shared>, first: Driver, events: &Events) {
 }
 
 /// Tries until it works; `None`: it is to stop.
-fn reopen(shared: &Arc<Shared>, life: u64, events: &Events) -> Option<Driver> {
+async fn reopen(shared: &Arc<Shared>, life: u64, events: &mut Events) -> Option<Driver> {
     let mut next = Instant::now();
     loop {
         // What comes meanwhile is lost: peers and clients send it again.
-        match events.next(next.saturating_duration_since(Instant::now())) {
-            Some(Event::Stop) => return None,
-            Some(_) => continue,
-            None => next = Instant::now() + REOPEN,
+        match timeout_at(next.into(), events.next()).await {
+            Ok(Event::Stop) => return None,
+            Ok(_) => continue,
+            Err(_) => next = Instant::now() + REOPEN,
         }
-        match Driver::open(shared, life) {
-            Ok(driver) => return Some(driver),
-            Err(error) => tracing::error!(%error, "the directory's store cannot be opened yet"),
+        let own = Arc::clone(shared);
+        match spawn_blocking(move || Driver::open(&own, life)).await {
+            Ok(Ok(driver)) => return Some(driver),
+            Ok(Err(error)) => tracing::error!(%error, "the directory's store cannot be opened yet"),
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // The runtime ends.
+                Err(_) => return None,
+            },
         }
     }
 }

@@ -188,7 +188,7 @@ impl Work {
             }
             Job::Create { shard, begin } => {
                 self.store.create(shard, &begin.log, &begin.state)?;
-                self.done(Done::Created { shard });
+                self.done(Done::Created { shard, begin });
             }
             Job::Send { shard, to, position, announcement } => {
                 self.begin_send(shard, to, position, announcement)?

@@ -1,4 +1,4 @@
-//! The server's threads, and what becomes of the server if one of them panics: it ends, whichever that was.
+//! The server's task and threads, and what becomes of the server if one of them panics: it ends, whichever that was.
 //!
 //! A write that fails is the disk's fault, and the store is opened again until it works. A panic is the program's: memory may be
 //! wrong, and a log that is executed again comes to the same place. So nothing is tried again. The store is closed as it is, the
@@ -6,8 +6,11 @@
 //! is on the disk, which has all that was promised.
 
 use std::any::Any;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread::JoinHandle;
 
 use tokio::sync::watch;
@@ -60,16 +63,33 @@ impl Shared {
         let shared = Arc::clone(self);
         std::thread::Builder::new().name(thread.to_owned()).spawn(move || {
             // What the thread had is gone with it, and what it shared with others goes with them.
-            let Err(panic) = catch_unwind(AssertUnwindSafe(body)) else { return };
-            let message = message(&*panic);
-            tracing::error!(
-                thread,
-                panic = message,
-                "a thread of the directory panicked: the directory ends"
-            );
-            shared.fate.seal(Panicked { thread, message });
-            shared.queue.stop();
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+                shared.end(thread, &*panic);
+            }
         })
+    }
+
+    /// A task of the server. If it panics, all of it has been dropped by the time that this is told.
+    pub(crate) async fn watch(self: Arc<Self>, task: &'static str, body: impl Future<Output = ()>) {
+        let outcome = {
+            let mut body = pin!(body);
+            // As of a thread: nobody sees what it was at.
+            poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(context))) {
+                Ok(poll) => poll.map(Ok),
+                Err(panic) => Poll::Ready(Err(panic)),
+            })
+            .await
+        };
+        if let Err(panic) = outcome {
+            self.end(task, &*panic);
+        }
+    }
+
+    fn end(&self, thread: &'static str, panic: &(dyn Any + Send)) {
+        let message = message(panic);
+        tracing::error!(thread, panic = message, "a thread of the directory panicked: the directory ends");
+        self.fate.seal(Panicked { thread, message });
+        self.queue.stop();
     }
 }
 

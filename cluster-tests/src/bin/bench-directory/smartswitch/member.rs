@@ -60,7 +60,7 @@ pub(crate) fn serve(file: &Path) -> Result<Infallible, Failure> {
         let mut asked = signal(SignalKind::user_defined1())?;
         // All names in one group, as the others have them.
         let server = ServerSettings { split_names: 0, ..ServerSettings::new(node, &settings.data, begin) };
-        let server = Arc::new(Server::start(server, link.transport())?);
+        let server = Arc::new(Server::start_on(thread.runtime(), server, link.transport())?);
         link.deliver_to(&server);
         loop {
             asked.recv().await;

@@ -6,6 +6,7 @@ use naming::NodeId;
 use naming_directory::catalog::Catalog;
 use naming_directory::catalog::snapshot::SnapshotWriter;
 use naming_directory::group::{Incoming, Unsynced};
+use naming_directory::replica::SplitOff;
 use naming_directory::{Bytes, Position};
 use naming_directory_client::ShardId;
 use naming_directory_client::wire;
@@ -45,7 +46,7 @@ pub(crate) enum Done {
     /// A snapshot was not taken, or a shard not created.
     Failed(StoreError),
     /// A shard that was split off is durable.
-    Created { shard: ShardId },
+    Created { shard: ShardId, begin: Box<SplitOff> },
     /// A snapshot reached a peer, or did not.
     Sent { shard: ShardId, to: NodeId, delivered: bool },
     /// A snapshot came from a peer, and is durable.

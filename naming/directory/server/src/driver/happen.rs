@@ -87,10 +87,9 @@ impl Driver {
                 }
             }
             Done::Failed(error) => return Err(error),
-            Done::Created { shard } => {
-                let loaded = self.store.load_one(shard, self.shared.settings.history_bytes)?;
+            Done::Created { shard, begin } => {
                 self.creating.remove(&shard);
-                self.start(shard, loaded.log, loaded.state)?;
+                self.start(shard, begin.log, Some(begin.state))?;
             }
             Done::Sent { shard, to, delivered } => {
                 if let Some(replica) = self.touch(shard) {

@@ -3,22 +3,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::event::{Done, Event};
 
 /// Where events go in.
 #[derive(Clone)]
 pub(crate) struct Queue {
-    sender: Sender<(Event, usize)>,
+    sender: UnboundedSender<(Event, usize)>,
     outside: Arc<Outside>,
     max: Limit,
 }
 
 /// Where they come out.
 pub(crate) struct Events {
-    receiver: Receiver<(Event, usize)>,
+    receiver: UnboundedReceiver<(Event, usize)>,
     outside: Arc<Outside>,
 }
 
@@ -51,7 +51,7 @@ impl Outside {
 
 /// A queue for as much as `max` from outside.
 pub(crate) fn queue(max: Limit) -> (Queue, Events) {
-    let (sender, receiver) = channel();
+    let (sender, receiver) = unbounded_channel();
     let outside = Arc::new(Outside::default());
     (Queue { sender, outside: Arc::clone(&outside), max }, Events { receiver, outside })
 }
@@ -81,17 +81,16 @@ impl Queue {
 }
 
 impl Events {
-    /// The next event; `None` if there is none until `wait` is over.
-    pub(crate) fn next(&self, wait: Duration) -> Option<Event> {
-        match self.receiver.recv_timeout(wait) {
-            Ok(taken) => Some(self.taken(taken)),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(Event::Stop),
+    /// The next event.
+    pub(crate) async fn next(&mut self) -> Event {
+        match self.receiver.recv().await {
+            Some(taken) => self.taken(taken),
+            None => Event::Stop,
         }
     }
 
     /// An event that is there already.
-    pub(crate) fn more(&self) -> Option<Event> {
+    pub(crate) fn more(&mut self) -> Option<Event> {
         self.receiver.try_recv().ok().map(|taken| self.taken(taken))
     }
 
@@ -109,16 +108,16 @@ mod tests {
 
     #[test]
     fn what_comes_from_outside_is_bounded_by_number_and_bytes() {
-        let (queue, events) = queue(Limit { events: 2, bytes: 100 });
+        let (queue, mut events) = queue(Limit { events: 2, bytes: 100 });
         assert!(queue.push(Event::Drain, 60) && !queue.push(Event::Drain, 60));
         assert!(queue.push(Event::Drain, 40) && !queue.push(Event::Drain, 0));
         // The server's own gets through.
         queue.stop();
         for _ in 0..2 {
-            assert!(matches!(events.next(Duration::ZERO), Some(Event::Drain)));
+            assert!(matches!(events.more(), Some(Event::Drain)));
         }
         assert!(queue.push(Event::Drain, 100));
         assert!(matches!(events.more(), Some(Event::Stop)) && matches!(events.more(), Some(Event::Drain)));
-        assert!(events.next(Duration::ZERO).is_none());
+        assert!(events.more().is_none());
     }
 }

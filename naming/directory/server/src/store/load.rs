@@ -52,15 +52,6 @@ impl Store {
         Ok(shards)
     }
 
-    /// A shard that was [created](Self::create).
-    ///
-    /// # Errors
-    /// If anything is damaged.
-    pub(crate) fn load_one(&self, shard: ShardId, history_bytes: usize) -> Result<Loaded, StoreError> {
-        let found = self.find()?.remove(&shard).unwrap_or_default();
-        Ok(self.load_shard(shard, found, history_bytes)?.0)
-    }
-
     /// What this node had of each shard that it gave up.
     ///
     /// # Errors
