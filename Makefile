@@ -1,6 +1,7 @@
 # Thin: each target is one line a person could type. `make help` lists them.
 SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/smartswitch/target
+claimed := $(shell ops/claim $(CARGO_TARGET_DIR))
 # Built once, outside the clone: it takes many minutes a profile otherwise.
 export ROCKSDB_LIB_DIR := $(shell ops/rocksdb --where)
 export ROCKSDB_STATIC := 1
