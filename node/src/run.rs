@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memcached_bridge::session::Server;
-use naming_directory_server::Panicked;
+use naming_directory_server::Ended;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -129,10 +129,9 @@ async fn serve(
         tasks.spawn_blocking(move || proxies.join());
     }
     if let Access::Open(directory) = &directory {
-        match directory.listen() {
-            Some(listen) => write!(ready, "directory {listen} (node {}), ", directory.node())?,
-            None => write!(ready, "directory (node {}), ", directory.node())?,
-        }
+        let listen = directory.listen().map(|listen| format!("{listen} ")).unwrap_or_default();
+        let waits = directory.waits().map(|waits| format!(": {waits}")).unwrap_or_default();
+        write!(ready, "directory {listen}(node {}{waits}), ", directory.node())?;
         registry.register(Arc::clone(directory) as Arc<dyn Source>);
         tasks.spawn(Arc::clone(directory).serve(draining.clone(), GRACE));
     }
@@ -151,7 +150,7 @@ async fn serve(
             _ = terminate.recv() => break None,
             _ = interrupt.recv() => break None,
             _ = hangup.recv() => reload(&reloader).await,
-            panicked = panicked(&access) => break Some(panicked),
+            ended = ended(&access) => break Some(ended),
         }
     };
     match &failed {
@@ -165,14 +164,14 @@ async fn serve(
     // A scraper may keep its connection open; it is not waited for long.
     _ = tokio::time::timeout(Duration::from_millis(500), admin).await;
     tracing::info!("stopped");
-    failed.map_or(Ok(()), |panicked| Err(panicked.into()))
+    failed.map_or(Ok(()), |ended| Err(ended.into()))
 }
 
 /// Waits until the node's part in the directory ends by itself. A node without it would be a member that is not there, and look
-/// well: it ends, and whoever supervises it starts it again.
-async fn panicked(directory: &Access) -> Panicked {
+/// well: it ends. After a panic whoever supervises it starts it again; if it must not take part, people have to see that.
+async fn ended(directory: &Access) -> Ended {
     match directory.directory() {
-        Some(directory) => directory.panicked().await,
+        Some(directory) => directory.ended().await,
         None => std::future::pending().await,
     }
 }

@@ -283,6 +283,9 @@ pub struct DirectoryStatus {
     pub node: String,
     /// Where other nodes reach it; nowhere, if it is alone.
     pub listen: Option<String>,
+    /// What it waits for before it takes part in a directory, if it does.
+    #[serde(default)]
+    pub waits: Option<String>,
     /// Its replicas of shards.
     pub replicas: Vec<ReplicaStatus>,
     /// Its counters by name.

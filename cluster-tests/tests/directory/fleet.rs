@@ -198,19 +198,41 @@ impl Fleet {
         Place { listen, files: self.files(CLIENT), peers }
     }
 
-    /// Starts a node, on the data it has, and waits until it is ready.
+    /// Starts a node, on the data it has, and waits until it is ready: it may wait for others then.
     pub(crate) fn start(&mut self, node: u64) {
+        let mut process = self.spawn(node);
+        process.wait_line("ready:", PATIENCE).unwrap();
+        self.nodes.insert(node, process);
+    }
+
+    /// Starts a node that has to end by itself, with an error; what it says.
+    pub(crate) fn start_refused(&mut self, node: u64) -> String {
+        let mut process = self.spawn(node);
+        let status = process.wait_end(PATIENCE).unwrap();
+        assert_eq!(status.code(), Some(1), "{}", process.log_tail());
+        process.log_tail()
+    }
+
+    /// The line by which a node said that it is ready.
+    pub(crate) fn ready(&self, node: u64) -> String {
+        self.nodes[&node].output()
+    }
+
+    fn spawn(&self, node: u64) -> Process {
         let mut command = Command::new(find_program("setpriv").unwrap());
         command.args(["--pdeathsig", "KILL", "--"]).arg(smartswitch_binary().unwrap());
         command.args(["run", "--config"]).arg(self.configuration(node));
-        let mut process = Process::start(&format!("node-{node}"), &self.directory, &mut command).unwrap();
-        process.wait_line("ready:", PATIENCE).unwrap();
-        self.nodes.insert(node, process);
+        Process::start(&format!("node-{node}"), &self.directory, &mut command).unwrap()
     }
 
     /// Kills it (SIGKILL).
     pub(crate) fn kill(&mut self, node: u64) {
         self.nodes.remove(&node).unwrap().kill();
+    }
+
+    /// Takes away what a node that does not run had on its disk.
+    pub(crate) fn lose_disk(&self, node: u64) {
+        std::fs::remove_dir_all(self.data(node)).unwrap();
     }
 
     /// Tells it to stop, and waits until it has.

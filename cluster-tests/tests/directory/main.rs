@@ -3,12 +3,14 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `beginning` | members with new disks: new members, and members that lost theirs |
 //! | `fleet` | nodes on addresses of a network namespace, their certificates and configurations |
 //! | `load` | clients that write and read, and record what they saw |
 //! | `record` | the model by which that is checked |
 //! | `spread` | a directory that divides itself, and spreads over its nodes |
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
+mod beginning;
 mod fleet;
 mod load;
 mod record;

@@ -254,7 +254,7 @@ function directorySection() {
   return [
     node("h2", {}, "Name directory", node("span", { class: "soft" }, `${count(shards.length, "shard")}${more}, ${count(nodes.length, "node")}`)),
     node("div", { class: "pair" },
-      shards.length ? shardPicture(directory) : node("section", { class: "card" }, "This node waits to be added, or reaches none of its peers."),
+      shards.length ? shardPicture(directory) : node("section", { class: "card" }, directory.waits ? `Of this node: ${directory.waits}.` : "This node waits to be added, or reaches none of its peers."),
       node("div", { class: "column" },
         table("Nodes", ["Node", "~Rack", "Address", "#Shards", "~#Epoch"], rows),
         known.length ? table("Known names", ["Table", "#Items"], known) : null)),

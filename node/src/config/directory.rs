@@ -164,6 +164,11 @@ pub(super) fn check(config: &Config, places: &Places, problems: &mut Problems<'_
     if let (Some(_), None) = (fabric, &config.directory) {
         let place = places.fabric.clone().unwrap_or_default();
         problems.warn(&place, "[fabric] connects nothing without [directory]", "add [directory]");
+    } else if fabric.is_some_and(|fabric| fabric.place.peers.is_empty()) {
+        let place = places.fabric.clone().unwrap_or_default();
+        let message =
+            "without [[fabric.peer]] this node asks nobody whether it was a member, if its disk is lost";
+        problems.warn(&place, message, "add the other nodes once there are some");
     }
     let founders = config.directory.as_ref().and_then(|directory| directory.founders.as_ref());
     let unknown =

@@ -744,9 +744,12 @@ fn what_is_wrong_with_a_member_is_said() {
         let said = found.iter().any(|problem| problem.starts_with(expected));
         assert!(said, "{replaced}\n{expected}\n{found:#?}");
     }
-    let alone = parse(
-        "f",
-        "[fabric]\nlisten = \"10.0.0.1:1\"\nca = \"a\"\ncertificate = \"b\"\nkey = \"c\"\n[embedded]\n",
-    );
-    assert!(alone.problems[0].to_string().starts_with("f:1:1: warning: [fabric] connects nothing"));
+    let fabric = "[fabric]\nlisten = \"10.0.0.1:1\"\nca = \"a\"\ncertificate = \"b\"\nkey = \"c\"\n";
+    for (other, expected) in [
+        ("[embedded]\n", "f:1:1: warning: [fabric] connects nothing"),
+        ("[directory]\n", "f:1:1: warning: without [[fabric.peer]] this node asks nobody"),
+    ] {
+        let found = parse("f", &format!("{fabric}{other}")).problems;
+        assert!(found.len() == 1 && found[0].to_string().starts_with(expected), "{found:?}");
+    }
 }

@@ -37,6 +37,10 @@ From one node to three, while the first one serves:
   4. nothing: the directory gives each shard three members once there are three nodes. With `rebalance = false`, on any
      node:  smartswitch directory add-node 2; smartswitch directory add-node 3
 
+A member whose disk is lost exits with an error when it is started with an empty one. Its place is for another id:
+  smartswitch pki node DIR --id 4; then on the node: `id` in [node] and its files in [fabric]; then at a member:
+  smartswitch directory add-node 4 --replace 3
+
 A majority of a shard's members has to run: of three one may be gone, of five two. All commands but `restore` ask a
 running node, which has to have a [directory] but need not be a member.";
 

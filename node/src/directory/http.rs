@@ -149,6 +149,7 @@ impl Asked {
 async fn overview(State(access): State<Access>) -> Result<Response, Failed> {
     let directory = access.open()?;
     let overview = view::overview(&directory.client, directory.node, directory.peers()).await;
+    let overview = view::Overview { waits: directory.waits(), ..overview };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(overview)).into_response())
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use naming::Location;
 
-use super::Directory;
+use super::{Directory, beginning};
 
 /// Long enough for an election and a restart of this node in between.
 const LEASE: Duration = Duration::from_secs(10);
@@ -15,6 +15,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Registers, renews, and registers again if that was lost or the node has another address, for as long as it runs.
 pub(super) async fn keep(directory: Arc<Directory>) {
+    beginning::known(&directory).await;
     let (client, mut fabric) = (&directory.client, directory.fabric.subscribe());
     // What no other start of the node has.
     let incarnation = RandomState::new().build_hasher().finish();

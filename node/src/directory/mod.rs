@@ -5,6 +5,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `beginning` | with a new store: what others know of this node |
 //! | `addresses` | where other nodes are, as the directory says |
 //! | `liveness` | the node's own registration, kept alive |
 //! | [`members`] | adding and removing members |
@@ -19,6 +20,7 @@
 mod addresses;
 pub mod backup;
 mod balance;
+mod beginning;
 pub mod cli;
 pub mod http;
 mod liveness;
@@ -27,6 +29,7 @@ pub mod split;
 mod status;
 pub mod view;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +40,7 @@ use naming_directory_client::balance::Counters;
 use naming_directory_client::transport::Both;
 use naming_directory_client::{Client, Transport, client};
 use naming_directory_quic::{Link, LinkError};
-use naming_directory_server::{Begin, Panicked, Server, Settings, StartError};
+use naming_directory_server::{Ended, Server, Settings, StartError, Waiting};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -77,6 +80,8 @@ pub struct Directory {
     server: Arc<Server>,
     client: Client,
     published: Published,
+    /// What it waits for before it takes part; `None`: it does.
+    waiting: watch::Sender<Option<Waiting>>,
     shards: Shards,
     /// What it moved.
     balanced: Arc<Counters>,
@@ -93,7 +98,7 @@ impl Directory {
         let Some(directory) = &config.directory else { return Ok(None) };
         let (node, fabric) = (config.node.id, config.fabric.clone());
         let path = store(config.node.data().ok_or(OpenError::NoPlace)?);
-        let begin = directory.found(node, fabric.as_ref()).map_or(Begin::Join, Begin::Found);
+        let begin = beginning::begin(node, directory, fabric.as_ref());
 
         let thread = Thread::spawn().map_err(OpenError::Thread)?;
         let link = {
@@ -103,7 +108,8 @@ impl Directory {
         let shards = directory.shards;
         let (split_names, accepts) = (shards.split_names, shards.accept);
         let settings = Settings { split_names, accepts, ..Settings::new(node, path, begin) };
-        let server = Arc::new(start(thread.runtime().clone(), settings, link.transport()).await?);
+        let (server, waiting) = start(thread.runtime().clone(), settings, link.transport()).await?;
+        let (server, waiting) = (Arc::new(server), watch::Sender::new(waiting));
         let client = Client::new(node, link.transport(), client_settings(node, fabric.as_ref()));
         let knows = client.clone();
         server.tell_also(Box::new(move |asked| knows.hearsay(asked)));
@@ -122,6 +128,7 @@ impl Directory {
             server,
             client,
             published,
+            waiting,
             shards,
             balanced,
             _both: both,
@@ -154,19 +161,25 @@ impl Directory {
         Ok(())
     }
 
-    /// Waits until the node's replicas end because of a panic; for ever, if there is none.
-    pub async fn panicked(&self) -> Panicked {
-        self.server.panicked().await
+    /// What it waits for before it takes part in a directory, if it does, in words.
+    pub fn waits(&self) -> Option<String> {
+        self.waiting.borrow().as_ref().map(|waiting| waiting.text.clone())
+    }
+
+    /// Waits until the node's part in the directory ends by itself; for ever, if it does not.
+    pub async fn ended(&self) -> Ended {
+        self.server.ended().await
     }
 
     /// Nodes that the configuration names.
     fn peers(&self) -> Vec<NodeId> {
-        self.fabric.borrow().iter().flat_map(|fabric| fabric.place.peers.keys().copied()).collect()
+        peers(self.fabric.borrow().as_ref()).into_iter().collect()
     }
 
     /// Takes part until `draining` turns true; then hands leadership to others for as long as `grace` lasts, and ends.
     pub async fn serve(self: Arc<Self>, mut draining: watch::Receiver<bool>, grace: Duration) {
         let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(beginning::keep(Arc::clone(&self)));
         tasks.spawn(liveness::keep(Arc::clone(&self)));
         tasks.spawn(addresses::keep(Arc::clone(&self)));
         tasks.spawn(status::publish(Arc::clone(&self)));
@@ -189,15 +202,27 @@ impl Directory {
     }
 }
 
-async fn start(on: Handle, settings: Settings, transport: Arc<dyn Transport>) -> Result<Server, OpenError> {
-    let started = tokio::task::spawn_blocking(move || Server::start_on(&on, settings, transport)).await;
-    Ok(started.map_err(|_| OpenError::Panicked)??)
+/// A server, and what it waits for.
+async fn start(
+    on: Handle,
+    settings: Settings,
+    transport: Arc<dyn Transport>,
+) -> Result<(Server, Option<Waiting>), OpenError> {
+    let start = move || {
+        let server = Server::start_on(&on, settings, transport)?;
+        let waiting = server.told(Vec::new());
+        Ok((server, waiting))
+    };
+    tokio::task::spawn_blocking(start).await.map_err(|_| OpenError::Panicked)?
 }
 
 /// Whom a client asks first: this node itself, and who is known beforehand.
 fn client_settings(node: NodeId, fabric: Option<&Fabric>) -> client::Settings {
-    let peers = fabric.into_iter().flat_map(|fabric| fabric.place.peers.keys().copied());
-    client::Settings { timeout: TIMEOUT, ..client::Settings::new(peers.chain([node])) }
+    client::Settings { timeout: TIMEOUT, ..client::Settings::new(peers(fabric).into_iter().chain([node])) }
+}
+
+fn peers(fabric: Option<&Fabric>) -> BTreeSet<NodeId> {
+    fabric.into_iter().flat_map(|fabric| fabric.place.peers.keys().copied()).collect()
 }
 
 /// Where the node's store is, below the place for its data.

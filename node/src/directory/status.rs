@@ -44,6 +44,7 @@ impl Source for Directory {
         status.directory = Some(DirectoryStatus {
             node: self.node.to_string(),
             listen: self.listen().map(|listen| listen.to_string()),
+            waits: self.waits(),
             replicas: self.published.read().iter().map(replica).collect(),
             counters: counters.collect(),
         });
@@ -57,6 +58,8 @@ impl Source for Directory {
         {
             metrics.counter(&format!("smartswitch_fabric_{name}_total"), help, &[], value);
         }
+        let (waits, help) = (self.waits().is_some(), "1 while the node has no part in a directory yet.");
+        metrics.gauge("smartswitch_directory_waits", help, &[], f64::from(u8::from(waits)));
         self.published.read().iter().for_each(|shard| collect(shard, metrics));
     }
 }

@@ -25,6 +25,9 @@ pub struct Overview {
     pub nodes: Vec<Node>,
     /// Members and peers that do not answer.
     pub silent: Vec<String>,
+    /// What the node waits for before it takes part in a directory, if it does.
+    #[serde(default)]
+    pub waits: Option<String>,
 }
 
 /// A shard.
@@ -216,6 +219,7 @@ pub async fn overview(client: &Client, node: NodeId, peers: impl IntoIterator<It
         shards: shards(&told),
         nodes: nodes.iter().filter_map(node_of).collect(),
         silent: silent.iter().map(NodeId::to_string).collect(),
+        waits: None,
     }
 }
 
@@ -224,6 +228,10 @@ impl Overview {
     pub fn trouble(&self) -> Option<String> {
         let headless = self.shards.iter().find(|shard| shard.leader.is_none());
         match headless {
+            _ if self.shards.is_empty() && self.waits.is_some() => {
+                let waits = self.waits.as_deref().unwrap_or_default();
+                Some(format!("no shard is known; of node {}: {waits}", self.node))
+            }
             _ if self.shards.is_empty() => Some(format!(
                 "no shard is known: node {} waits to be added (`smartswitch directory add-node {}` at a member), or \
                  reaches none of its peers",

@@ -42,10 +42,18 @@ impl Client {
     /// # Errors
     /// If it does not answer.
     pub async fn describe(&self, server: NodeId) -> Result<Vec<wire::Shard>, Error> {
+        Ok(self.description(server).await?.shards)
+    }
+
+    /// The same, and what else a server tells of itself.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn description(&self, server: NodeId) -> Result<wire::Description, Error> {
         let waited = self.0.settings.try_timeout;
         let body = request::Body::Describe(wire::Describe::default());
         match self.call(server, ShardId(0), body).await {
-            Some(response::Body::Description(description)) => Ok(description.shards),
+            Some(response::Body::Description(description)) => Ok(description),
             Some(_) => Err(unexpected()),
             None => Err(Error::NoServer { name: naming::Name::root(), asked: vec![server], waited }),
         }

@@ -133,7 +133,7 @@ fn body() -> impl Strategy<Value = Body> {
         .prop_map(|(after, position, events)| Body::Changed(wire::Changed { after, position, events }));
     let shards = || prop::collection::vec(shard(), 0..3);
     let description = (shards(), shards(), any::<bool>()).prop_map(|(shards, elsewhere, accepts)| {
-        Body::Description(wire::Description { shards, elsewhere, accepts })
+        Body::Description(wire::Description { shards, elsewhere, accepts, beginning: None })
     });
     let failure = (0..9, number())
         .prop_map(|(kind, leader)| Body::Failure(wire::Failure { kind, text: "no".to_owned(), leader }));

@@ -95,7 +95,7 @@ pub fn check(backup: &mut dyn Read) -> Result<u32, BackupError> {
 /// If the place has a directory, or the backup is not whole; what was made of it then is to be removed.
 pub fn restore(path: &Path, node: NodeId, backup: &mut dyn Read) -> Result<u32, BackupError> {
     let store = Store::open(path, node)?;
-    if store.has_begun()? || !store.load(0)?.is_empty() {
+    if store.has_begun() || !store.load(0)?.is_empty() {
         return Err(BackupError::Used(path.to_owned()));
     }
     let mut frames = Frames { backup, at: 0 };
@@ -114,7 +114,7 @@ pub fn restore(path: &Path, node: NodeId, backup: &mut dyn Read) -> Result<u32, 
                 if kind == END {
                     let whole = number(&payload) == Some(count) && count > 0;
                     whole.then_some(()).ok_or_else(|| frames.damaged("shards are missing"))?;
-                    store.begin()?;
+                    store.join()?;
                     return Ok(count);
                 }
                 let id = payload.as_slice().try_into().map(u64::from_be_bytes);

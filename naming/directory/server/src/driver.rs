@@ -3,6 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `event`, `queue` | what comes, and where it waits |
+//! | `begin` | with a new store |
 //! | `happen` | what is done with it |
 //! | `obey` | what groups then want done |
 //! | `writer` | the thread that writes, for all groups together |
@@ -20,17 +21,20 @@ use naming::NodeId;
 use naming_directory::Position;
 use naming_directory::catalog::{Catalog, NameRange};
 use naming_directory::group::{Config, Retired};
-use naming_directory::log::{Base, Log, Members, Record};
+use naming_directory::log::Log;
 use naming_directory::replica::Replica;
 use naming_directory_client::{ShardId, Transport, wire};
 use tokio::time::sleep_until;
 
+use crate::beginning::{Beginning, Refused};
 use crate::counters::Counters;
-use crate::settings::{Begin, Settings};
+use crate::random::random;
+use crate::settings::Settings;
 use crate::snapshots::Snapshots;
 use crate::store::{Store, StoreError};
 use crate::threads::Fate;
 
+mod begin;
 mod describe;
 mod empty;
 mod event;
@@ -81,6 +85,9 @@ pub(crate) struct Shared {
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     life: u64,
+    store: Arc<Store>,
+    /// While the store has no shard, and it has to be asked whether it may.
+    beginning: Option<Beginning>,
     replicas: BTreeMap<ShardId, Replica>,
     /// Shards that were split off and are not durable yet.
     creating: BTreeSet<ShardId>,
@@ -106,6 +113,7 @@ pub(crate) struct Driver {
 /// Why a life ended.
 pub(crate) enum End {
     Stopped,
+    Refused(Refused),
     Failed(StoreError),
 }
 
@@ -116,19 +124,21 @@ impl Driver {
         let io = |problem| StoreError::Io { path: settings.path.clone(), problem };
         let store = Arc::new(Store::open(&settings.path, settings.node)?);
         let mut loaded = store.load(settings.history_bytes)?;
-        if let (true, Begin::Found(voters)) = (loaded.is_empty() && !store.has_begun()?, &settings.begin) {
-            found(&store, voters, settings.history_bytes)?;
-            loaded = store.load(settings.history_bytes)?;
-        }
-        if !loaded.is_empty() {
+        let retired = store.retired()?;
+        if !loaded.is_empty() || !retired.is_empty() {
             store.begin()?;
         }
-        let retired = store.retired()?;
+        let beginning = begin::begin(&store, settings)?;
+        if loaded.is_empty() && store.has_begun() {
+            loaded = store.load(settings.history_bytes)?;
+        }
         let writer = Writer::spawn(shared, Arc::clone(&store), life).map_err(io)?;
-        let snapshots = Snapshots::spawn(Arc::clone(shared), store, life).map_err(io)?;
+        let snapshots = Snapshots::spawn(Arc::clone(shared), Arc::clone(&store), life).map_err(io)?;
         let mut driver = Self {
             shared: Arc::clone(shared),
             life,
+            store,
+            beginning,
             replicas: BTreeMap::new(),
             creating: BTreeSet::new(),
             failed: BTreeMap::new(),
@@ -168,6 +178,11 @@ impl Driver {
                             return End::Failed(error);
                         }
                     }
+                    Event::Told { answers, reply } => match self.told(answers) {
+                        // Whoever told it may have gone.
+                        Ok(waiting) => drop(reply.send(waiting)),
+                        Err(end) => return end,
+                    },
                     event => self.take(event),
                 }
             }
@@ -230,27 +245,4 @@ impl Driver {
             }
         }
     }
-}
-
-/// What the first members of a directory begin with, all with the same.
-fn found(store: &Store, voters: &[NodeId], history_bytes: usize) -> Result<(), StoreError> {
-    let state = Catalog::new(NameRange::all(), Position::FIRST, history_bytes);
-    let members = Members::of_voters(voters.iter().copied());
-    let log = Log::begin(Base { position: Position::FIRST, members });
-    store.create(ShardId::FIRST, &log, &state)
-}
-
-impl Store {
-    /// Makes a shard durable that begins: its state first, since a log without a state is damage.
-    pub(crate) fn create(&self, shard: ShardId, log: &Log, state: &Catalog) -> Result<(), StoreError> {
-        self.keep_snapshot(shard, state)?;
-        let records: Vec<Record> = log.records().collect();
-        self.write([(shard, &records[..])], true).map(drop)
-    }
-}
-
-/// What no other start has.
-fn random() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::hash::RandomState::new().build_hasher().finish()
 }

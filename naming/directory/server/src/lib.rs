@@ -5,11 +5,12 @@
 //! |---|---|
 //! | [`server`] | [`Server`]: start, stop, drain, look |
 //! | [`settings`] | how a server behaves |
+//! | [`beginning`] | when a node with a new store may take part, and that one which lost its disk may not |
 //! | [`backup`] | the state in a file, and a directory from one |
 //! | [`store`] | the disk: one RocksDB for all groups of the node |
 //! | `driver` | the task that drives all groups, and the thread that writes |
 //! | `snapshots` | the thread that takes, sends and receives snapshots |
-//! | `threads` | what a panic in one of them comes to |
+//! | `threads` | why a server ends by itself: what a panic in one of them comes to |
 //! | `counters` | what happened, by name |
 //!
 //! # Tasks and threads
@@ -32,19 +33,22 @@
 //! A write that fails ends a *life* of the server: what is in memory may be ahead of the disk. It opens its store again,
 //! as after a crash, and tries that every second until it works (the disk is not full any more). Other nodes go on.
 //!
-//! A panic in any of them ends the server, for good: [`Server::panicked`] tells.
+//! A panic in any of them ends the server, for good: [`Server::ended`] tells.
 
 pub mod backup;
+pub mod beginning;
 mod counters;
 mod driver;
+mod random;
 pub mod server;
 pub mod settings;
 mod snapshots;
 pub mod store;
 mod threads;
 
+pub use beginning::{Refused, Waiting};
 pub use counters::Counters;
 pub use driver::Hearsay;
 pub use server::{Server, StartError};
 pub use settings::{Begin, Settings};
-pub use threads::Panicked;
+pub use threads::{Ended, Panicked};

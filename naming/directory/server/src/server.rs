@@ -16,11 +16,12 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
 use crate::backup::{self, BackupError};
+use crate::beginning::Waiting;
 use crate::counters::{Counters, count};
 use crate::driver::{self, Driver, End, Event, Events, Hearsay, Limit, Queue, Shared};
 use crate::settings::Settings;
 use crate::store::StoreError;
-use crate::threads::{Fate, Panicked};
+use crate::threads::{Ended, Fate};
 
 /// The task that drives the node's groups, and its thread, if it has one of its own.
 const TASK: &str = "directory";
@@ -132,9 +133,18 @@ impl Server {
         backup::write(shards, out)
     }
 
-    /// Waits until the server ends because one of its threads panicked; for ever, if none does. The store is closed by then, and
-    /// nothing that comes is taken or answered any more: it is for the process to end, and for whoever started it to do so again.
-    pub async fn panicked(&self) -> Panicked {
+    /// Takes what other nodes answered when they were asked, a round of questions at a time; none, to begin with. What the node
+    /// waits for after that, and whom to ask next; `None` once it [takes part](crate::beginning). What is waited for is empty if
+    /// the server does not run at the moment.
+    pub fn told(&self, answers: Vec<(NodeId, wire::Description)>) -> Option<Waiting> {
+        let (reply, answer) = channel();
+        self.queue().push(Event::Told { answers, reply }, 0);
+        answer.recv_timeout(REOPEN).unwrap_or_else(|_| Some(Waiting::default()))
+    }
+
+    /// Waits until the server ends by itself: one of its threads panicked, or it must not begin; for ever, if it does not. The
+    /// store is closed by then, and nothing that comes is taken or answered any more: it is for the process to end.
+    pub async fn ended(&self) -> Ended {
         self.shared.fate.sealed().await
     }
 
@@ -223,6 +233,10 @@ async fn live(shared: Arc<Shared>, first: Driver, mut events: Events) {
     for life in 1.. {
         match driver.run(&mut events).await {
             End::Stopped => return,
+            End::Refused(refused) => {
+                tracing::error!(error = %refused, "the node must not take part in the directory");
+                return shared.fate.seal(refused.into());
+            }
             End::Failed(error) => tracing::error!(%error, "the directory stops, and opens its store again"),
         }
         count(&shared.counters.lives_failed);

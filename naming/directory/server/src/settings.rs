@@ -1,5 +1,6 @@
 //! How a server behaves.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,10 +44,19 @@ pub struct Settings {
 /// added, whatever this says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begin {
-    /// A new directory, replicated by these nodes: each of them begins so, with the same nodes.
+    /// A new directory at once, replicated by these nodes: each of them begins so, with the same nodes. Whoever says so answers
+    /// for it that the nodes' disks are new because there was none before, and not because they were lost.
     Found(Vec<NodeId>),
-    /// It waits to be added to a directory.
+    /// It waits to be added to a directory. Whoever says so answers for it that the node was no member before.
     Join,
+    /// It asks others first, since its store may be new because its disk was lost: see [`beginning`](crate::beginning). Whoever
+    /// starts the server carries the questions, by [`Server::told`](crate::Server::told).
+    Ask {
+        /// The nodes that found a directory together, this one among them; none, if it waits to be added to one.
+        founders: BTreeSet<NodeId>,
+        /// Who else may know of it.
+        peers: BTreeSet<NodeId>,
+    },
 }
 
 impl Settings {

@@ -37,6 +37,8 @@ mod snapshots;
 mod tests;
 
 pub use error::StoreError;
+pub(crate) use identity::Identity;
+pub use identity::{Founders, StoreId};
 pub use load::Loaded;
 pub(crate) use snapshots::{Generation, Kept};
 
@@ -45,8 +47,9 @@ use keys::{Key, Meta};
 /// A node's disk.
 pub struct Store {
     path: PathBuf,
-    node: NodeId,
     db: DB,
+    /// As it is on the disk.
+    identity: Mutex<Identity>,
     /// The last entry that the log of each shard has on disk.
     last: Mutex<HashMap<ShardId, u64>>,
     /// The last snapshot of each shard that was begun.
@@ -70,18 +73,25 @@ impl Store {
     /// # Errors
     /// If it is another node's, of a later release, in use, damaged, or cannot be read or written.
     pub fn open(path: &Path, node: NodeId) -> Result<Self, StoreError> {
-        identity::check(path, node)?;
+        let identity = Mutex::new(identity::check(path, node)?);
         let db = options::open(path)?;
         let (path, last, generations) = (path.to_owned(), Mutex::default(), Mutex::default());
-        Ok(Self { path, node, db, last, generations })
+        Ok(Self { path, db, identity, last, generations })
+    }
+
+    /// Whose it is, and how it began.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes down with whom it founds a directory. While it may begin so, it says the same: others rely on it.
+    pub(crate) fn write_down(&self, founders: &Founders) -> Result<(), StoreError> {
+        self.identify(|identity| identity.founders.clone_from(founders))
     }
 
     /// Whether it ever had a shard. A node that was removed from its groups has none, and must not found a directory anew.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub fn has_begun(&self) -> Result<bool, StoreError> {
-        identity::has_begun(&self.path)
+    pub fn has_begun(&self) -> bool {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner).begun
     }
 
     /// Notes that it has a shard.
@@ -89,7 +99,27 @@ impl Store {
     /// # Errors
     /// If it cannot be written.
     pub fn begin(&self) -> Result<(), StoreError> {
-        identity::begin(&self.path, self.node)
+        self.identify(|identity| identity.begun = true)
+    }
+
+    /// The same, if the first shard that it has is of a directory that it did not found: with whom it was to found one is void.
+    pub(crate) fn join(&self) -> Result<(), StoreError> {
+        self.identify(|identity| {
+            if !std::mem::replace(&mut identity.begun, true) {
+                identity.founders.clear();
+            }
+        })
+    }
+
+    fn identify(&self, change: impl FnOnce(&mut Identity)) -> Result<(), StoreError> {
+        let mut known = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut identity = known.clone();
+        change(&mut identity);
+        if identity != *known {
+            identity::write(&self.path, &identity)?;
+            *known = identity;
+        }
+        Ok(())
     }
 
     /// Writes records of shards, each shard's in their order; all of them or none. Durable on return if `sync`.

@@ -1,4 +1,5 @@
-//! The server's task and threads, and what becomes of the server if one of them panics: it ends, whichever that was.
+//! The server's task and threads, and why a server ends by itself. It does if one of them panics, whichever that was, and if it
+//! [must not begin](crate::beginning).
 //!
 //! A write that fails is the disk's fault, and the store is opened again until it works. A panic is the program's: memory may be
 //! wrong, and a log that is executed again comes to the same place. So nothing is tried again. The store is closed as it is, the
@@ -15,6 +16,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
+use crate::beginning::Refused;
 use crate::driver::Shared;
 
 /// A thread of the server panicked, and the server ended.
@@ -30,26 +32,37 @@ pub struct Panicked {
     pub message: String,
 }
 
-/// Whether a thread panicked, and the first that did.
+/// Why a server ended by itself. Its store is closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// One of its threads panicked.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
+    /// It must not take part in the directory.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// Whether the server ended by itself, and why: the first reason.
 #[derive(Debug, Default)]
-pub(crate) struct Fate(watch::Sender<Option<Panicked>>);
+pub(crate) struct Fate(watch::Sender<Option<Ended>>);
 
 impl Fate {
     pub(crate) fn is_sealed(&self) -> bool {
         self.0.borrow().is_some()
     }
 
-    /// Waits for a panic; for ever, if there is none.
-    pub(crate) async fn sealed(&self) -> Panicked {
+    /// Waits for that; for ever, if it does not.
+    pub(crate) async fn sealed(&self) -> Ended {
         let mut fate = self.0.subscribe();
-        match fate.wait_for(Option::is_some).await.map(|panicked| panicked.clone()) {
-            Ok(Some(panicked)) => panicked,
+        match fate.wait_for(Option::is_some).await.map(|ended| ended.clone()) {
+            Ok(Some(ended)) => ended,
             Ok(None) | Err(_) => std::future::pending().await,
         }
     }
 
-    fn seal(&self, panicked: Panicked) {
-        self.0.send_if_modified(|fate| fate.is_none() && fate.replace(panicked).is_none());
+    pub(crate) fn seal(&self, ended: Ended) {
+        self.0.send_if_modified(|fate| fate.is_none() && fate.replace(ended).is_none());
     }
 }
 
@@ -88,7 +101,7 @@ impl Shared {
     fn end(&self, thread: &'static str, panic: &(dyn Any + Send)) {
         let message = message(panic);
         tracing::error!(thread, panic = message, "a thread of the directory panicked: the directory ends");
-        self.fate.seal(Panicked { thread, message });
+        self.fate.seal(Panicked { thread, message }.into());
         self.queue.stop();
     }
 }

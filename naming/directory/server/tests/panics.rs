@@ -15,7 +15,7 @@ use naming_directory::catalog::RecordKind;
 use naming_directory_client::transport::Network;
 use naming_directory_client::wire::Freshness;
 use naming_directory_client::{Channel, Client, Error, ShardId, Transport, client};
-use naming_directory_server::{Begin, Panicked, Server, Settings};
+use naming_directory_server::{Begin, Ended, Panicked, Server, Settings};
 use support::{Cluster, PATIENCE, name, node};
 use tempfile::TempDir;
 
@@ -56,7 +56,10 @@ fn client(network: &Network) -> Client {
 }
 
 async fn panicked(server: &Server) -> Panicked {
-    tokio::time::timeout(PATIENCE, server.panicked()).await.expect("the server tells that a thread panicked")
+    match tokio::time::timeout(PATIENCE, server.ended()).await.expect("the server tells that it ended") {
+        Ended::Panicked(panicked) => panicked,
+        Ended::Refused(refused) => panic!("{refused}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -90,6 +90,11 @@ impl Incoming {
         Some(Position::new(metadata.term, metadata.index))
     }
 
+    /// Whether it asks for a vote, or whether one would be given.
+    pub fn wants_vote(&self) -> bool {
+        matches!(self.kind(), MessageType::MsgRequestVote | MessageType::MsgRequestPreVote)
+    }
+
     pub(super) fn kind(&self) -> MessageType {
         // It was checked when it was decoded.
         MessageType::from_i32(self.message.msg_type).unwrap_or_default()

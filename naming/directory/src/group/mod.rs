@@ -171,9 +171,7 @@ impl Group {
             MessageType::MsgTimeoutNow if !self.may_campaign() => return Ok(()),
             // It may have been a member once, and have given up what it had: who asks may be one of that time, to whom it
             // would count as a voter that knows of nothing newer.
-            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote if !self.may_vote() => {
-                return Ok(());
-            }
+            _ if message.wants_vote() && !self.may_vote() => return Ok(()),
             _ => {}
         }
         if message.kind() == MessageType::MsgAppendResponse {

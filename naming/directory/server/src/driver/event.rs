@@ -12,6 +12,7 @@ use naming_directory_client::ShardId;
 use naming_directory_client::wire;
 
 use super::writer::Asker;
+use crate::beginning::Waiting;
 use crate::store::{StoreError, Written};
 
 /// What comes to the driver.
@@ -24,6 +25,8 @@ pub(crate) enum Event {
     Request { from: NodeId, request: wire::Request },
     /// How the shards are.
     Look(Sender<Vec<wire::Shard>>),
+    /// What others said of how the node may begin; the answer is what it waits for then, if it waits.
+    Told { answers: Vec<(NodeId, wire::Description)>, reply: Sender<Option<Waiting>> },
     /// All states, as they are.
     Backup(Sender<Vec<(ShardId, SnapshotWriter)>>),
     /// Hands leadership of all shards to others.

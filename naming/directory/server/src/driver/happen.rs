@@ -18,6 +18,9 @@ impl Driver {
             Event::Messages(messages) => {
                 messages.into_iter().for_each(|(shard, message)| self.step(shard, message))
             }
+            Event::Transfer { from, .. } if !self.hears(from) => {
+                count(&self.shared.counters.messages_refused)
+            }
             Event::Transfer { from, message } => self.snapshots.give(Job::Message { from, message }),
             Event::Request { from, request } => self.request(from, request),
             // Whoever asked may have gone.
@@ -30,13 +33,16 @@ impl Driver {
             }
             Event::Drain => self.drain(),
             // An earlier life's, or handled before.
-            Event::Done { .. } | Event::Stop => {}
+            Event::Done { .. } | Event::Told { .. } | Event::Stop => {}
         }
     }
 
     fn step(&mut self, shard: ShardId, message: Incoming) {
         if self.creating.contains(&shard) || self.failed.contains_key(&shard) {
             return;
+        }
+        if !self.hears(message.from()) || (self.beginning.is_some() && message.wants_vote()) {
+            return count(&self.shared.counters.messages_refused);
         }
         if self.retired.get(&shard).is_some_and(|retired| retired.precludes(&message)) {
             return count(&self.shared.counters.messages_refused);
@@ -98,6 +104,7 @@ impl Driver {
             }
             Done::Received { shard, announcement, state } => {
                 count(&self.shared.counters.snapshots_received);
+                self.joined()?;
                 if !self.replicas.contains_key(&shard) && !self.failed.contains_key(&shard) {
                     self.start(shard, Log::default(), None)?;
                 }

@@ -53,7 +53,8 @@ impl Driver {
             Some(request::Body::Describe(asked)) => {
                 let elsewhere = self.shared.hearsay.get().map(|hearsay| hearsay(&asked)).unwrap_or_default();
                 let accepts = self.shared.settings.accepts;
-                let description = wire::Description { shards: self.describe(), elsewhere, accepts };
+                let (shards, beginning) = (self.describe(), Some(self.describe_beginning()));
+                let description = wire::Description { shards, elsewhere, accepts, beginning };
                 self.respond(from, id, response::Body::Description(description));
             }
             Some(request::Body::Unwatch(unwatch)) => self.watches.end(from, unwatch.watch),

@@ -222,3 +222,34 @@ fn damage_that_rocksdb_does_not_see_is_refused() {
     store.db.delete_cf(store.state(), Key::chunk(SHARD, generation, 1)).unwrap();
     assert!(matches!(store.load(0), Err(StoreError::Damaged { .. })));
 }
+
+#[test]
+fn a_store_knows_how_it_began() {
+    let dir = TempDir::new().unwrap();
+    let open = || Store::open(dir.path(), node(1)).unwrap();
+    let new = open().identity();
+    let id = new.store;
+    assert!(new.founders.is_empty() && !new.begun);
+    assert_ne!(Store::open(TempDir::new().unwrap().path(), node(1)).unwrap().identity().store, id);
+    let founders = Founders::from([(node(1), id), (node(2), StoreId::new(u64::MAX).unwrap())]);
+    open().write_down(&founders).unwrap();
+    assert_eq!(open().identity(), Identity { founders: founders.clone(), ..new.clone() });
+    open().begin().unwrap();
+    open().join().unwrap();
+    assert_eq!(open().identity(), Identity { founders, begun: true, ..new });
+
+    // One that gets its first shard from others did not found it.
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path(), node(1)).unwrap();
+    store.write_down(&Founders::from([(node(1), id)])).unwrap();
+    store.join().unwrap();
+    assert!(store.identity().founders.is_empty() && store.has_begun());
+    drop(store);
+
+    // An earlier release drew no id.
+    fs::write(dir.path().join("IDENTITY"), "smartswitch directory\nformat 1\nnode 0000000000000001\nbegun\n")
+        .unwrap();
+    let begun = Store::open(dir.path(), node(1)).unwrap().identity();
+    assert!(begun.begun);
+    assert_eq!(Store::open(dir.path(), node(1)).unwrap().identity(), begun, "it is drawn once");
+}

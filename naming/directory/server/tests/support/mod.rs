@@ -24,7 +24,8 @@ pub struct Cluster {
     founders: Vec<NodeId>,
     disks: BTreeMap<NodeId, TempDir>,
     servers: BTreeMap<NodeId, Arc<Server>>,
-    adjust: fn(&mut Settings),
+    /// Of nodes that are started from now on.
+    pub adjust: fn(&mut Settings),
 }
 
 impl Drop for Cluster {
