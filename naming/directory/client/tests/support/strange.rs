@@ -106,7 +106,8 @@ fn proper(request: &Request) -> Option<Body> {
         }
         request::Body::List(_) => Body::Listing(wire::Listing::default()),
         request::Body::Watch(watch) => {
-            Body::Changed(wire::Changed { after: watch.after, position: watch.after, events: Vec::new() })
+            let (after, position) = (watch.after, watch.after);
+            Body::Changed(wire::Changed { after, position, current: true, events: Vec::new() })
         }
         request::Body::Command(command) => outcome(match command.action.as_ref()? {
             Action::OpenSession(_) => Outcome::SessionOpened(proto::SessionOpened { client: 1 }),
