@@ -7,7 +7,7 @@ use std::time::Instant;
 use naming::{Location, Name, NameRef, NodeId};
 use naming_directory::catalog::{Change, Copies, Event, HeardCopies, Record, RecordKind};
 use naming_directory::proto::CopyRefusal;
-use naming_directory::{Position, ShardId};
+use naming_directory::{Bytes, Position, ShardId};
 
 use super::lost::Lost;
 use super::{Counters, Unknown};
@@ -215,6 +215,9 @@ impl Part {
             }
             Change::NodeDown { .. } => self.note(name, room, counters, |facts| facts.node = None),
             Change::Record { kind, record } => {
+                // Of its own: else all of the message that it came in would stay.
+                let own = |record: Record| Record { value: Bytes::copy_from_slice(&record.value), ..record };
+                let record = record.map(own);
                 self.note(name, room, counters, |facts| facts.records[kind as usize] = record);
             }
             Change::Authority { node, term } => {

@@ -294,4 +294,6 @@ fn a_name_takes_about_fifty_bytes() {
     assert_eq!(table.len(), names.len());
     let each = table.names.memory() / names.len();
     assert!((40..55).contains(&each), "{each} bytes a name");
+    let counted = table.names.bytes() / names.len();
+    assert!((40..55).contains(&counted), "{counted} bytes a name, as it is counted");
 }
