@@ -7,18 +7,18 @@
 //! ```
 //!
 //! # What it knows, and how well
-//! - *Nothing is lost*, as nothing is of a watch: what changed while nobody told is told later, or listed anew. Meanwhile names are
-//!   answered as they were last heard, if whoever asks takes that: each answer says when it was heard, and an answer that may not be
+//! - *Nothing is lost*, as nothing is of a watch: what changed while nobody told is told later, or listed anew. Meanwhile
+//!   names are answered as they were last heard, if that will do: each answer says when that was, and one that may not be
 //!   older than so long is none once it is.
-//! - *Heard is not known.* What is heard now may have been on its way for a while, and the replica that told it behind its leader by
-//!   as much as it takes to hear that it has lost it: a fraction of a second, usually. What has to be in an answer is waited for by
-//!   its [place in the log](Cache::reach). What a replica tells that has no leader is not heard so: the cache grows
-//!   older.
+//! - *Heard is not known.* What is heard now may have been on its way for a while. The replica that told it may be behind its
+//!   leader: usually by no more than it takes to notice that the leader is gone, a fraction of a second; just after a start by
+//!   what it missed. Whatever a replica without a leader tells makes nothing newer. What has to be in an answer is waited for
+//!   by its [place in the log](Cache::reach).
 //! - *Leases are not told*, neither renewals nor ends: an authority here is whoever got it last ([`Holder`]).
-//! - *What is under a prefix says nothing about what is above it.* Authorities and routes of the prefix's own prefixes are asked for
-//!   every [`PROGRESS`], and are as old as that.
-//! - *What did not fit is not known*: an answer that might lack something is [`Unknown::NotKept`], never "there is none". Names that
-//!   go make room for others; those that found none stay unknown until their shard is listed anew.
+//! - *What is under a prefix says nothing of what is above it.* Authorities and routes of the prefix's own prefixes are asked
+//!   for every [`PROGRESS`], and are as old as that.
+//! - *What did not fit is not known*: an answer that might lack something is [`Unknown::NotKept`], never "there is none".
+//!   Names that go make room for others; those that found none stay unknown until their shard is listed anew.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -54,8 +54,8 @@ pub use part::Size;
 use table::{Age, Inherited, Table};
 pub use table::{Counters, Listed};
 
-/// Everything under a prefix, as it was last heard; [`Client::cache`] begins one. Clones are the same one. With the last of them the
-/// watches end, each when it is told something for the next time.
+/// Everything under a prefix, as it was last heard; [`Client::cache`] begins one. Clones are the same one. With the last of
+/// them the watches end, each when it is told something for the next time.
 #[derive(Clone)]
 pub struct Cache(Arc<Shared>);
 
@@ -71,8 +71,8 @@ struct Shared {
 }
 
 impl Client {
-    /// Begins to keep what is under `prefix`, as much of it as `capacity` says. A listing that is being taken in needs as much
-    /// memory again.
+    /// Begins to keep what is under `prefix`, as much of it as `capacity` says. A listing that is being taken in needs as
+    /// much memory again.
     ///
     /// # Errors
     /// If the directory does not answer to the first questions. Later it is asked for as long as it takes.
@@ -97,7 +97,7 @@ impl Client {
 }
 
 impl Cache {
-    /// What is known of a name, if nothing of that was heard longer than `max_age` ago. On a quiet shard a watch hears something every
+    /// What is known of a name, if nothing of that was heard longer than `max_age` ago. Of a quiet shard a watch hears every
     /// [`PROGRESS`], so less than twice as long is often too little. [`Duration::MAX`]: however old.
     ///
     /// # Errors

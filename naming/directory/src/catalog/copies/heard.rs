@@ -23,8 +23,8 @@ impl HeardCopies {
     /// A node holds a copy. If the name stood for other content, that is gone. Without `room`, only of a name that is here.
     ///
     /// # Errors
-    /// If there is no room for the name, of which nothing is here then ([`CopyRefusal::Full`]), or as many holders are known of it as are recorded of one
-    /// ([`CopyRefusal::EnoughCopies`]).
+    /// If there is no room for the name, of which nothing is here then ([`CopyRefusal::Full`]), or as many holders are known
+    /// of it as are recorded of one ([`CopyRefusal::EnoughCopies`]).
     pub fn add(
         &mut self,
         name: NameRef<'_>,

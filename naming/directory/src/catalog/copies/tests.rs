@@ -239,7 +239,8 @@ proptest! {
             prop_assert_eq!(&listed, &plain.listed(), "{:?}", step);
         }
         let at = name_of(at);
-        prop_assert_eq!(heard.get(at.as_name()), plain.listed().into_iter().find(|(name, _)| *name == at).map(|(_, copies)| copies));
+        let found = plain.listed().into_iter().find(|(name, _)| *name == at).map(|(_, copies)| copies);
+        prop_assert_eq!(heard.get(at.as_name()), found);
         let mut right = heard.split_off(at.as_name());
         for half in [&mut heard, &mut right] {
             for turn in 0.. {
