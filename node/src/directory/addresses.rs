@@ -35,7 +35,7 @@ pub(super) async fn keep(directory: Arc<Directory>) {
         let book = book.clone();
         let seen = move |seen: Seen| {
             match seen {
-                Seen::Listing { events, .. } | Seen::Changes(events) => book(&events),
+                Seen::Listing { events, .. } | Seen::Changes { events, .. } => book(&events),
             }
             true
         };

@@ -170,7 +170,7 @@ async fn watch(State(access): State<Access>, Query(asked): Query<Asked>) -> Resu
     let (directory, name) = (access.open()?, asked.name()?);
     let (lines, told) = mpsc::channel(WAITING);
     let seen = move |seen| {
-        if matches!(&seen, Seen::Changes(events) if events.is_empty()) {
+        if matches!(&seen, Seen::Changes { events, .. } if events.is_empty()) {
             // Whoever asked may have gone.
             return !lines.is_closed();
         }

@@ -302,12 +302,12 @@ pub(super) fn members_of(shard: &wire::Shard) -> Vec<(u64, Role)> {
 pub fn told(seen: Seen) -> Told {
     let entries = |events: Vec<Event>| events.iter().map(entry).collect();
     match seen {
-        Seen::Listing { from, until, events } => Told::Listing {
+        Seen::Listing { from, until, events, .. } => Told::Listing {
             from: from.to_string(),
             until: until.map(|until| until.to_string()),
             entries: entries(events),
         },
-        Seen::Changes(events) => Told::Changes(entries(events)),
+        Seen::Changes { events, .. } => Told::Changes(entries(events)),
     }
 }
 

@@ -29,6 +29,7 @@ pub use resolve::{Copies, Held, Resolution, Routed};
 
 pub(crate) use ask::{Target, Whom};
 use calls::Calls;
+pub(crate) use resolve::ListedShard;
 use session::{Session, Sessions};
 
 use crate::shards::ShardMap;

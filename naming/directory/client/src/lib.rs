@@ -9,6 +9,7 @@
 //! | [`wire`] | requests and responses |
 //! | [`client`] | [`Client`]: resolve, list, publish, withdraw, records, authorities, leases |
 //! | [`watch`] | [`Watch`]: everything under a prefix, and every change of it, without loss |
+//! | [`cache`] | [`Cache`]: everything under a prefix, kept here: names are resolved without asking anybody |
 //! | [`members`] | [`Members`]: who replicates a shard, who leads it |
 //! | [`balance`] | [`Balancer`]: moves replicas and leaders to where they should be |
 //!
@@ -17,6 +18,7 @@
 //! executed once. Only a session that expired in between (ten minutes) makes an outcome unknown, and the error says so.
 
 pub mod balance;
+pub mod cache;
 pub mod client;
 mod error;
 pub mod members;
@@ -26,6 +28,7 @@ pub mod watch;
 pub mod wire;
 
 pub use balance::Balancer;
+pub use cache::Cache;
 pub use client::{Client, Resolution, Settings};
 pub use error::Error;
 pub use members::Members;

@@ -12,7 +12,7 @@ use naming_directory::Position;
 use naming_directory::catalog::{Change, Event};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::client::{Target, bytes_of};
+use crate::client::{ListedShard, Target, bytes_of};
 use crate::wire::{
     self, FailureKind, Freshness, Request, event_of, position_of, position_to, request, response,
 };
@@ -32,11 +32,29 @@ pub enum Seen {
         from: Name,
         /// The first name that it is not of; `None`: all from `from` on.
         until: Option<Name>,
+        /// Whose names they are.
+        shard: ShardId,
+        /// Nothing up to this entry of the shard's log is missing. Some things may be of a later one, and be told again.
+        position: Position,
+        /// When it was asked for: nothing that was acknowledged before is missing.
+        asked: std::time::Instant,
         /// How things are.
         events: Vec<Event>,
     },
     /// What changed: nothing, at times, so that whoever does not want to know any more can say so.
-    Changes(Vec<Event>),
+    Changes {
+        /// The first name of the listing that they go on from.
+        from: Name,
+        /// As the listing said.
+        shard: ShardId,
+        /// Nothing up to this entry of the shard's log is missing any more.
+        position: Position,
+        /// Whether that is all that the replica knows of which tells, and it has a leader: then this is as new as what it
+        /// hears from that one.
+        current: bool,
+        /// How things are now, in the order in which they came to be so.
+        events: Vec<Event>,
+    },
 }
 
 /// Watches the names under a prefix that are of one shard; [`Client::watch`] begins one.
@@ -125,12 +143,16 @@ impl Watch {
         seen: &mut (impl FnMut(Seen) -> bool + Send + Clone + 'static),
     ) -> Result<bool, Error> {
         let (prefix, from) = (self.prefix.as_name(), self.from.as_name());
-        let listed = self.client.list_shard(prefix, from, Freshness::Linearizable).await?;
-        self.at = Some((listed.shard, listed.position));
-        let until = listed.until.filter(|until| until.as_name().starts_with(prefix));
-        let ends = until.as_ref().filter(|until| self.until.as_ref().is_none_or(|known| *until < known));
-        let rest = ends.cloned();
-        let listing = Seen::Listing { from: self.from.clone(), until, events: listed.events };
+        let asked = Instant::now().into_std();
+        let ListedShard { shard, position, until, mut events } =
+            self.client.list_shard(prefix, from, Freshness::Linearizable).await?;
+        self.at = Some((shard, position));
+        let until = until.filter(|until| until.as_name().starts_with(prefix));
+        let ends = until.filter(|until| self.until.as_ref().is_none_or(|known| until < known));
+        let (rest, until) = (ends.clone(), ends.or_else(|| self.until.clone()));
+        // Of the others another watch tells.
+        events.retain(|event| until.as_ref().is_none_or(|until| event.name < *until));
+        let listing = Seen::Listing { from: self.from.clone(), until, shard, position, asked, events };
         let go_on = seen(listing);
         if let Some(rest) = rest.filter(|_| go_on) {
             // The other names are another shard's.
@@ -198,9 +220,10 @@ impl Watch {
         let events: Result<Vec<Event>, _> = changed.events.into_iter().map(event_of).collect();
         let events = events.map_err(|_| Ended::Gap)?;
         let split = events.iter().any(|event| event.change == Change::Split);
-        let go_on = seen(Seen::Changes(events));
+        let current = changed.current;
         *after = position_of(changed.position);
         self.at = Some((shard, *after));
+        let go_on = seen(Seen::Changes { from: self.from.clone(), shard, position: *after, current, events });
         if split && go_on {
             // Some of the names are another shard's now.
             self.client.shards().forget(shard);

@@ -129,8 +129,9 @@ fn body() -> impl Strategy<Value = Body> {
         .prop_map(|(events, next, position, from, until)| {
             Body::Listing(wire::Listing { events, next, position, from, until })
         });
-    let changed = (position(), position(), events())
-        .prop_map(|(after, position, events)| Body::Changed(wire::Changed { after, position, events }));
+    let changed = (position(), position(), events()).prop_map(|(after, position, events)| {
+        Body::Changed(wire::Changed { after, position, events, current: true })
+    });
     let shards = || prop::collection::vec(shard(), 0..3);
     let description = (shards(), shards(), any::<bool>()).prop_map(|(shards, elsewhere, accepts)| {
         Body::Description(wire::Description { shards, elsewhere, accepts, beginning: None })

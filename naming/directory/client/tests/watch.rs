@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use naming::NodeId;
+use naming::{Name, NodeId};
 use naming_directory::proto;
+use naming_directory_client::cache::Size;
 use naming_directory_client::client::Settings;
 use naming_directory_client::watch::PROGRESS;
 use naming_directory_client::wire::{self, Request, Response, request, response::Body};
@@ -61,6 +62,10 @@ impl Transport for Same {
                 Body::Description(wire::Description { shards: vec![shard], ..Default::default() })
             }
             request::Body::List(_) => Body::Listing(wire::Listing::default()),
+            request::Body::Resolve(resolve) => {
+                let resolutions = vec![wire::Resolution::default(); resolve.names.len()];
+                Body::Resolved(wire::Resolved { resolutions, position: None })
+            }
             request::Body::Watch(_) => Body::Changed(self.tells.clone()),
             _ => return true,
         };
@@ -91,6 +96,26 @@ async fn a_watch_that_nobody_reads_any_more_ends_though_nothing_changes() {
     is_read.store(false, Ordering::Relaxed);
     sleep(PROGRESS + LATENCY).await;
     assert_eq!((server.begun(), server.ended()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_ends_with_its_last_handle() {
+    let (server, client) = Same::watched(wire::Changed { current: true, ..Default::default() });
+    let cache = client.cache("/a".parse().unwrap(), Size { names: 10, bytes: 10_000 }).await.unwrap();
+    let other = cache.clone();
+    drop(cache);
+    sleep(10 * PROGRESS).await;
+    let name = "/a/b".parse::<Name>().unwrap();
+    assert!(other.resolve(name.as_name(), 2 * PROGRESS).unwrap().route.is_none());
+    assert_eq!((server.begun(), server.ended()), (1, 0));
+    drop(other);
+    sleep(2 * PROGRESS).await;
+    assert_eq!((server.begun(), server.ended()), (1, 1));
+    let resolves = || server.count(|request| matches!(request, request::Body::Resolve(_)));
+    let asked = resolves();
+    assert!(asked > 5, "what is above the prefix is asked for");
+    sleep(10 * PROGRESS).await;
+    assert_eq!(resolves(), asked);
 }
 
 #[tokio::test(start_paused = true)]

@@ -129,11 +129,11 @@ async fn watch(client: &Client, prefix: &str) -> Known {
     let seen = move |seen: Seen| {
         let mut known = sink.lock().unwrap();
         let events = match seen {
-            Seen::Listing { from, until, events } => {
+            Seen::Listing { from, until, events, .. } => {
                 known.retain(|name, _| *name < from || until.as_ref().is_some_and(|until| name >= until));
                 events
             }
-            Seen::Changes(events) => events,
+            Seen::Changes { events, .. } => events,
         };
         for event in events {
             if let Change::Record { record, .. } = event.change {

@@ -60,7 +60,7 @@ mod tests;
 pub use authorities::Authority;
 pub use changes::{Change, Changes, Event, Gap};
 pub use checksum::Checksum;
-pub use copies::Copies;
+pub use copies::{Copies, HeardCopies};
 pub use counters::Counters;
 pub use middle::divides_nodes;
 pub use nodes::Node;

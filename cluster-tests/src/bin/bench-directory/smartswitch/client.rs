@@ -54,7 +54,7 @@ impl Client {
             let before = known;
             match seen {
                 Seen::Listing { events, .. } => known = known.max(events.len()),
-                Seen::Changes(events) => known += events.len(),
+                Seen::Changes { events, .. } => known += events.len(),
             }
             fan_out.seen(known - before)
         };

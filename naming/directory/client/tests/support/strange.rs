@@ -7,6 +7,7 @@ use std::time::Duration;
 use naming::{Digest, Location, Name, NodeId};
 use naming_directory::catalog::RecordKind;
 use naming_directory::proto::{self, command::Action, reply::Outcome};
+use naming_directory_client::cache::Size;
 use naming_directory_client::client::{Copy, Settings};
 use naming_directory_client::wire::{
     self, Freshness, Request, Response, event_of, event_to, request, response,
@@ -106,7 +107,8 @@ fn proper(request: &Request) -> Option<Body> {
         }
         request::Body::List(_) => Body::Listing(wire::Listing::default()),
         request::Body::Watch(watch) => {
-            Body::Changed(wire::Changed { after: watch.after, position: watch.after, events: Vec::new() })
+            let (after, position) = (watch.after, watch.after);
+            Body::Changed(wire::Changed { after, position, current: true, events: Vec::new() })
         }
         request::Body::Command(command) => outcome(match command.action.as_ref()? {
             Action::OpenSession(_) => Outcome::SessionOpened(proto::SessionOpened { client: 1 }),
@@ -146,8 +148,13 @@ pub(crate) fn survive(said: Vec<Said>) {
             // Servers that make no sense are no news.
             drop(client.watch(name(prefix), |_| true).await);
         }
+        let cache = client.cache(name("/a"), Size { names: 2, bytes: 4096 }).await;
         let before = asked();
         sleep(WATCHED).await;
+        if let Ok(cache) = cache {
+            let (sum, resolved) = (cache.size(), cache.resolve(name("/a/1").as_name(), WATCHED).is_ok());
+            assert!(sum.names <= 2 && (cache.is_complete() || !resolved));
+        }
         let in_all = asked() - before;
         servers.client().take();
         assert!(in_all < HASTE * WATCHED.as_secs() as u32, "watches asked {in_all} times in {WATCHED:?}");

@@ -8,7 +8,7 @@ use std::ops::RangeBounds;
 use std::time::Instant;
 
 use naming::{Name, NameRef, NodeId};
-use naming_directory::catalog::Catalog;
+use naming_directory::replica::Replica;
 use naming_directory::{Bytes, Position};
 use naming_directory_client::watch::PROGRESS;
 use naming_directory_client::wire::{
@@ -97,9 +97,8 @@ impl Driver {
             let Some(replica) = replicas.get(shard) else { continue };
             let mut anyway = anyway;
             loop {
-                let next = encoded
-                    .entry((*shard, *told, &*prefix))
-                    .or_insert_with(|| next(replica.state(), prefix, *told));
+                let next =
+                    encoded.entry((*shard, *told, &*prefix)).or_insert_with(|| next(replica, prefix, *told));
                 let next = match next {
                     Ok(next) => next,
                     Err(failure) => break failed.push((*watcher, failure.clone())),
@@ -149,7 +148,8 @@ impl Next {
 }
 
 /// What watchers of `prefix` who know all up to `told` are to be told next.
-fn next(state: &Catalog, prefix: &Name, told: Position) -> Result<Next, Failure> {
+fn next(replica: &Replica, prefix: &Name, told: Position) -> Result<Next, Failure> {
+    let state = replica.state();
     let gap = |error: naming_directory::catalog::Gap| Failure::new(FailureKind::Gap, error);
     let (mut events, mut bytes, mut position) = (Vec::new(), 0, told);
     let mut is_all = true;
@@ -170,7 +170,9 @@ fn next(state: &Catalog, prefix: &Name, told: Position) -> Result<Next, Failure>
         position = state.position();
     }
     let is_empty = events.is_empty() && is_all;
-    let changed = wire::Changed { after: position_to(told), position: position_to(position), events };
+    let current = is_all && replica.group().leader().is_some();
+    let changed =
+        wire::Changed { after: position_to(told), position: position_to(position), events, current };
     let mut body = Vec::new();
     response::Body::Changed(changed).encode(&mut body);
     Ok(Next { body, told: position, is_empty, is_all })

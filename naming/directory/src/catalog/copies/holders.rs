@@ -160,6 +160,13 @@ impl Holders {
         Ok(holder.slot.is_some())
     }
 
+    /// Hides what the node holds until now, whatever epoch it was published in.
+    pub(super) fn hide(&mut self, node: NodeId) {
+        let Some(number) = self.nodes.remove(&node).and_then(|holder| holder.slot) else { return };
+        self.slots.put(number.into(), Slot { node, retired: true });
+        self.retired += 1;
+    }
+
     pub(super) fn reference(&mut self, slot: u32) {
         self.references[slot as usize] += 1;
     }

@@ -130,6 +130,11 @@ impl Leaf {
         self.checksum
     }
 
+    /// Bytes of its entries.
+    pub(super) fn packed(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Bytes of memory it takes.
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {

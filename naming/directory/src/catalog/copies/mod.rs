@@ -19,12 +19,14 @@ use super::table::Table;
 use crate::proto;
 use crate::proto::CopyRefusal;
 
+mod heard;
 mod holders;
 mod leaf;
 mod names;
 #[cfg(test)]
 mod tests;
 
+pub use heard::HeardCopies;
 use holders::Holders;
 pub(super) use holders::{Holder, Slot};
 use leaf::{Entry, Slots};
@@ -187,14 +189,19 @@ impl CopyTable {
         let first = self.purged.as_ref().map_or(Bound::Unbounded, |name| Bound::Excluded(name.as_name()));
         let names: Vec<(Name, Entry)> = self.names.from(first).take(PURGED_AT_ONCE).collect();
         for (name, entry) in &names {
-            let retired: Slots =
-                entry.slots.iter().copied().filter(|slot| self.holders.is_retired(*slot)).collect();
-            if !retired.is_empty() {
-                self.drop_slots(name.as_name(), |slot| retired.contains(&slot));
-                retired.iter().for_each(|slot| self.holders.release(*slot));
-            }
+            self.purge_name(name.as_name(), entry);
         }
         self.purged = names.into_iter().nth(PURGED_AT_ONCE - 1).map(|(name, _)| name);
+    }
+
+    /// Removes what retired holders have of a name.
+    fn purge_name(&mut self, name: NameRef<'_>, entry: &Entry) {
+        let retired: Slots =
+            entry.slots.iter().copied().filter(|slot| self.holders.is_retired(*slot)).collect();
+        if !retired.is_empty() {
+            self.drop_slots(name, |slot| retired.contains(&slot));
+            retired.iter().for_each(|slot| self.holders.release(*slot));
+        }
     }
 
     /// Takes the names from `at` on. Each half keeps the holders that it has copies of, or retired epochs.

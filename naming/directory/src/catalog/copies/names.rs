@@ -52,8 +52,13 @@ pub(super) struct Names {
     /// first is the root.
     leaves: BTreeMap<Name, Arc<Leaf>>,
     len: usize,
+    /// Of all leaves' entries.
+    packed: usize,
     checksum: Checksum,
 }
+
+/// Bytes around a leaf's entries, about: of the leaf itself, and of the tree.
+const AROUND_A_LEAF: usize = 128;
 
 /// What is to become of what is recorded of a name.
 #[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one call")]
@@ -71,13 +76,19 @@ impl Names {
     fn of(mut leaves: BTreeMap<Name, Arc<Leaf>>) -> Self {
         leaves.entry(Name::root()).or_default();
         let len = leaves.values().map(|leaf| leaf.len()).sum();
+        let packed = leaves.values().map(|leaf| leaf.packed()).sum();
         let mut checksum = Checksum::default();
         leaves.values().for_each(|leaf| checksum += leaf.checksum());
-        Self { leaves, len, checksum }
+        Self { leaves, len, packed, checksum }
     }
 
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Bytes of memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.packed + AROUND_A_LEAF * self.leaves.len()
     }
 
     pub(super) fn checksum(&self) -> Checksum {
@@ -134,12 +145,15 @@ impl Names {
             Edit::Remove => None,
         };
         let leaf = Arc::make_mut(leaf);
-        let before = (leaf.len(), leaf.checksum());
+        let before = (leaf.len(), leaf.packed(), leaf.checksum());
         let appended = leaf.set(name, place, entry);
         self.len = self.len + leaf.len() - before.0;
         self.checksum += leaf.checksum();
-        self.checksum -= before.1;
-        if let Some((first, right)) = leaf.overflow(appended) {
+        self.checksum -= before.2;
+        let overflow = leaf.overflow(appended);
+        let packed = leaf.packed() + overflow.as_ref().map_or(0, |(_, right)| right.packed());
+        self.packed = self.packed + packed - before.1;
+        if let Some((first, right)) = overflow {
             self.leaves.insert(first, Arc::new(right));
         } else if leaf.len() == 0 && !key.as_name().is_empty() {
             let key = key.clone();

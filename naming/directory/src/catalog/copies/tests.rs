@@ -147,6 +147,8 @@ fn check(table: &CopyTable) {
         count += 1;
     }
     assert_eq!((table.names.checksum(), table.len()), (sum, count));
+    // All of them, by which it is counted anew.
+    assert_eq!(table.clone().names.split_off(NameRef::default()).bytes(), table.names.bytes());
     let names: Vec<Name> = table.items(Bound::Unbounded).map(|(name, _)| name).collect();
     assert!(names.is_sorted_by(|one, next| one < next));
 }
@@ -193,6 +195,86 @@ proptest! {
     }
 }
 
+impl Plain {
+    /// As a watcher takes what it is told: without contradiction.
+    fn hear(&mut self, step: &Step) {
+        if let Step::Publish { first, count, content, .. } = *step {
+            let other = |(held, _): &(u8, BTreeSet<NodeId>)| *held != content;
+            for name in names(first, count) {
+                if self.names.get(&name).is_some_and(other) {
+                    self.names.remove(&name);
+                }
+            }
+        }
+        self.take(step);
+    }
+}
+
+fn hear(heard: &mut HeardCopies, step: &Step) {
+    match *step {
+        Step::Publish { node, first, count, content } => {
+            for name in names(first, count) {
+                let content = (Digest::of(&[content]), content.into());
+                heard.add(name.as_name(), id(node), content, true).unwrap();
+            }
+        }
+        Step::Withdraw { node, first, count } => {
+            names(first, count).iter().for_each(|name| heard.remove(name.as_name(), id(node)));
+        }
+        Step::Retire { node } => heard.retire(id(node)),
+        Step::Purge => drop(heard.purge()),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 50, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_heard_is_what_was_told_last(steps in steps(), at in 0..NAMES) {
+        let (mut heard, mut plain) = (HeardCopies::default(), Plain::default());
+        for step in &steps {
+            hear(&mut heard, step);
+            plain.hear(step);
+            let listed: Vec<_> = heard.under(NameRef::default()).collect();
+            prop_assert_eq!(&listed, &plain.listed(), "{:?}", step);
+        }
+        let at = name_of(at);
+        let found = plain.listed().into_iter().find(|(name, _)| *name == at).map(|(_, copies)| copies);
+        prop_assert_eq!(heard.get(at.as_name()), found);
+        let mut right = heard.split_off(at.as_name());
+        for half in [&mut heard, &mut right] {
+            for turn in 0.. {
+                prop_assert!(turn < 10);
+                if !half.purge() {
+                    break;
+                }
+            }
+            check(&half.0);
+        }
+        // Purged to the end, no name takes room that has no copy, and no holder that has none.
+        prop_assert_eq!(heard.names() + right.names(), plain.names.len());
+        let holders: BTreeSet<NodeId> = plain.names.values().flat_map(|(_, holders)| holders).copied().collect();
+        prop_assert!(heard.0.holders.nodes.len() <= holders.len());
+    }
+}
+
+#[test]
+fn without_room_only_names_that_are_there_get_copies() {
+    let mut heard = HeardCopies::default();
+    let (one, other) = (name_of(1), name_of(2));
+    let mut add = |name: &Name, node, room| heard.add(name.as_name(), id(node), (Digest::of(b"x"), 1), room);
+    assert_eq!(add(&one, 1, true), Ok(()));
+    assert_eq!((add(&one, 2, false), add(&other, 1, false)), (Ok(()), Err(CopyRefusal::Full)));
+    for node in 3..=COPIES_OF_A_NAME as u64 {
+        assert_eq!(add(&one, node, false), Ok(()));
+    }
+    assert_eq!(add(&one, 100, true), Err(CopyRefusal::EnoughCopies));
+    // What a retired holder had is in nobody's way.
+    heard.retire(id(3));
+    assert_eq!(heard.add(one.as_name(), id(100), (Digest::of(b"x"), 1), false), Ok(()));
+    assert_eq!(heard.get(one.as_name()).unwrap().holders.len(), COPIES_OF_A_NAME);
+}
+
 /// Names as HDFS has them: a block's chunks, in order.
 #[test]
 fn a_name_takes_about_fifty_bytes() {
@@ -213,4 +295,6 @@ fn a_name_takes_about_fifty_bytes() {
     assert_eq!(table.len(), names.len());
     let each = table.names.memory() / names.len();
     assert!((40..55).contains(&each), "{each} bytes a name");
+    let counted = table.names.bytes() / names.len();
+    assert!((40..55).contains(&counted), "{counted} bytes a name, as it is counted");
 }
