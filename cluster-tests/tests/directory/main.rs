@@ -6,7 +6,7 @@
 //! | `fleet` | nodes on addresses of a network namespace, their certificates and configurations |
 //! | `load` | clients that write and read, and record what they saw |
 //! | `record` | the model by which that is checked |
-//! | `spread` | a directory that divides itself, and spreads over its nodes |
+//! | `spread` | a directory that divides itself, and spreads over its nodes; backups of it |
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 mod fleet;

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`transport`] | how messages get from node to node, for servers and clients; an in-process one |
 //! | [`wire`] | requests and responses |
-//! | [`client`] | [`Client`]: resolve, list, publish, withdraw, records, authorities, leases |
+//! | [`client`] | [`Client`]: resolve, list, publish, withdraw, records, authorities, leases, snapshots |
 //! | [`watch`] | [`Watch`]: everything under a prefix, and every change of it, without loss |
 //! | [`members`] | [`Members`]: who replicates a shard, who leads it |
 //! | [`balance`] | [`Balancer`]: moves replicas and leaders to where they should be |

@@ -1,6 +1,5 @@
 //! A node's part in the directory: start, stop, drain, look.
 
-use std::io::Write;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -12,7 +11,6 @@ use naming_directory_client::wire::{self, Failure, FailureKind, Request, Respons
 use naming_directory_client::{Channel, Receive, Transport};
 use prost::Message;
 
-use crate::backup::{self, BackupError};
 use crate::counters::{Counters, count};
 use crate::driver::{self, Driver, End, Event, Events, Hearsay, Limit, Queue, Shared};
 use crate::settings::Settings;
@@ -76,21 +74,6 @@ impl Server {
         let (reply, answer) = channel();
         self.queue().push(Event::Look(reply), 0);
         answer.recv_timeout(REOPEN).unwrap_or_default()
-    }
-
-    /// Writes the state of all shards that this node replicates, as it has it, while it goes on; how many bytes. What
-    /// [`restore`](crate::backup::restore) reads.
-    ///
-    /// # Errors
-    /// If there is none, or it cannot be written.
-    pub fn backup(&self, out: &mut dyn Write) -> Result<u64, BackupError> {
-        let (reply, answer) = channel();
-        self.queue().push(Event::Backup(reply), 0);
-        let shards = answer.recv_timeout(REOPEN).map_err(|_| BackupError::NotRunning)?;
-        if shards.is_empty() {
-            return Err(BackupError::NoShards);
-        }
-        backup::write(shards, out)
     }
 
     /// Waits until the server ends because one of its threads panicked; for ever, if none does. The store is closed by then, and

@@ -49,6 +49,8 @@ enum Tried {
 /// An answer, and what it took.
 pub(crate) struct Asked {
     pub(crate) shard: ShardId,
+    /// Who answered.
+    pub(crate) node: NodeId,
     pub(crate) body: response::Body,
     /// Whether an earlier try may have been taken, too.
     pub(crate) repeated: bool,
@@ -76,7 +78,7 @@ impl Client {
             let node = self.choose(&shard, whom, attempt);
             let reach = timeout_at(deadline, self.try_once(&shard, node, body()));
             match reach.await.unwrap_or_else(|_| Tried::lost()) {
-                Tried::Answered(body) => return Ok(Asked { shard: shard.id, body, repeated }),
+                Tried::Answered(body) => return Ok(Asked { shard: shard.id, node, body, repeated }),
                 Tried::Elsewhere if attempt % 4 < 3 => {}
                 Tried::Elsewhere => sleep(pause).await,
                 Tried::Later { text, taken } => {
@@ -131,9 +133,20 @@ impl Client {
         shard: ShardId,
         body: request::Body,
     ) -> Option<response::Body> {
+        self.call_within(self.0.settings.try_timeout, node, shard, body).await
+    }
+
+    /// Asks one node once; what it answers within `patience`.
+    pub(crate) async fn call_within(
+        &self,
+        patience: Duration,
+        node: NodeId,
+        shard: ShardId,
+        body: request::Body,
+    ) -> Option<response::Body> {
         let call = self.0.calls.one(node);
         self.send(node, Request { id: call.id, shard: shard.0, body: Some(body) }).then_some(())?;
-        timeout(self.0.settings.try_timeout, call.answer()).await.ok()?
+        timeout(patience, call.answer()).await.ok()?
     }
 
     pub(crate) fn send(&self, node: NodeId, request: Request) -> bool {

@@ -170,22 +170,6 @@ impl Client {
         }
     }
 
-    /// The shard that has `name`, and the last entry of its log that was acknowledged before this was asked, or a later
-    /// one: a replica that is there knows all of that.
-    ///
-    /// # Errors
-    /// If the directory does not answer.
-    pub async fn position(&self, name: NameRef<'_>) -> Result<(ShardId, Position), Error> {
-        let resolve = wire::Resolve { names: Vec::new(), freshness: Freshness::Linearizable.into() };
-        let asked =
-            self.ask(Target::Name(name), Whom::Any, || request::Body::Resolve(resolve.clone())).await?;
-        match asked.body {
-            response::Body::Resolved(resolved) => Ok((asked.shard, position_of(resolved.position))),
-            response::Body::Failure(failure) => Err(Error::Rejected(failure.text)),
-            _ => Err(unexpected()),
-        }
-    }
-
     /// Everything under `prefix`, as events that say how it is, and the place in the log of each shard that they are of:
     /// everything later is a change after that.
     ///

@@ -4,7 +4,6 @@ use std::sync::mpsc::Sender;
 
 use naming::NodeId;
 use naming_directory::catalog::Catalog;
-use naming_directory::catalog::snapshot::SnapshotWriter;
 use naming_directory::group::{Incoming, Unsynced};
 use naming_directory::{Bytes, Position};
 use naming_directory_client::ShardId;
@@ -23,8 +22,6 @@ pub(crate) enum Event {
     Request { from: NodeId, request: wire::Request },
     /// How the shards are.
     Look(Sender<Vec<wire::Shard>>),
-    /// All states, as they are.
-    Backup(Sender<Vec<(ShardId, SnapshotWriter)>>),
     /// Hands leadership of all shards to others.
     Drain,
     /// The end.
@@ -48,6 +45,8 @@ pub(crate) enum Done {
     Created { shard: ShardId },
     /// A snapshot reached a peer, or did not.
     Sent { shard: ShardId, to: NodeId, delivered: bool },
+    /// A client fetches a snapshot no more.
+    Released,
     /// A snapshot came from a peer, and is durable.
     Received { shard: ShardId, announcement: Box<Incoming>, state: Box<Catalog> },
 }
