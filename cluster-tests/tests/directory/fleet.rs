@@ -26,7 +26,7 @@ use serde_json::Value;
 /// How long anything may take that is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 /// Every node that a test may have.
-const NODES: std::ops::RangeInclusive<u64> = 1..=5;
+const NODES: std::ops::RangeInclusive<u64> = 1..=6;
 /// The clients' node.
 pub(crate) const CLIENT: u64 = 100;
 
@@ -181,7 +181,8 @@ impl Fleet {
         self.directory.join(format!("{node}.toml"))
     }
 
-    fn data(&self, node: u64) -> PathBuf {
+    /// Where a node keeps its data.
+    pub(crate) fn data(&self, node: u64) -> PathBuf {
         self.directory.join(format!("data-{node}"))
     }
 
@@ -290,9 +291,35 @@ impl Fleet {
 
     /// `smartswitch directory`, asked of a node.
     pub(crate) fn directory(&self, node: u64, arguments: &[&str]) -> Output {
+        self.asking(node, arguments).output().unwrap()
+    }
+
+    /// The same, before it is begun.
+    pub(crate) fn asking(&self, node: u64, arguments: &[&str]) -> Command {
         let admin = admin(node).to_string();
         let mut command = Command::new(smartswitch_binary().unwrap());
-        command.args(["directory", "--admin", &admin]).args(arguments).output().unwrap()
+        command.args(["directory", "--admin", &admin]).args(arguments);
+        command
+    }
+
+    /// Where a backup may be written.
+    pub(crate) fn backup_file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Starts a node that has a directory of its own, which begins with a backup. What data it had is gone.
+    pub(crate) fn start_restored(&mut self, node: u64, backup: &Path) {
+        drop(self.nodes.remove(&node));
+        let data = self.data(node);
+        if data.exists() {
+            std::fs::remove_dir_all(&data).unwrap();
+        }
+        std::fs::write(self.configuration(node), self.alone(node)).unwrap();
+        let configuration = self.configuration(node);
+        let restore =
+            ["directory", "restore", backup.to_str().unwrap(), "--config", configuration.to_str().unwrap()];
+        run(&smartswitch_binary().unwrap(), &restore);
+        self.start(node);
     }
 
     /// What it prints, which has to end well.
@@ -354,29 +381,32 @@ impl Fleet {
 
     /// Waits until all members have what is committed now.
     pub(crate) fn catch_up(&self) {
-        let committed = self.wait("a leader", |fleet| {
-            let status = fleet.status(fleet.running()[0]);
-            let shard = &status["shards"][0];
-            shard["leader"].is_string().then(|| shard["committed"].as_u64()).flatten()
+        let shards = |fleet: &Self| fleet.status(fleet.running()[0])["shards"].as_array().cloned();
+        let committed: BTreeMap<String, u64> = self.wait("leaders of all shards", |fleet| {
+            let shards = shards(fleet).filter(|shards| !shards.is_empty())?;
+            let led = |shard: &Value| {
+                let led = shard["leader"].is_string().then(|| shard["committed"].as_u64())??;
+                Some((shard["id"].as_str()?.to_owned(), led))
+            };
+            shards.iter().map(led).collect()
         });
         self.wait("all members at what was committed", |fleet| {
-            let status = fleet.status(fleet.running()[0]);
-            let members = status["shards"][0]["members"].as_array()?.clone();
-            let has = |member: &Value| member["applied"].as_u64().is_some_and(|applied| applied >= committed);
-            members.iter().all(has).then_some(())
+            let shards = shards(fleet)?;
+            let are_there = |(id, committed): (&String, &u64)| {
+                let members = shards.iter().find(|shard| shard["id"] == **id)?["members"].as_array()?;
+                let has = |member: &Value| member["applied"].as_u64().is_some_and(|at| at >= *committed);
+                Some(members.iter().all(has))
+            };
+            committed.iter().all(|shard| are_there(shard) == Some(true)).then_some(())
         });
     }
 
-    /// Waits until all members are at the same entry with the same state: once nobody writes.
+    /// Waits until all members of each shard are at the same entry with the same state: once nobody writes.
     pub(crate) fn agree(&self) {
         self.wait("all members at the same entry with the same state", |fleet| {
             let status = fleet.status(fleet.running()[0]);
-            let shard = &status["shards"][0];
-            let members = shard["members"].as_array()?;
-            let state = |member: &Value| (member["applied"].clone(), member["checksum"].clone());
-            let first = members.first().map(state)?;
-            let agree = shard["leader"].is_string() && first.0.is_number();
-            (agree && members.iter().all(|member| state(member) == first)).then_some(())
+            let shards = status["shards"].as_array().filter(|shards| !shards.is_empty())?;
+            shards.iter().all(agrees).then_some(())
         });
     }
 
@@ -388,4 +418,13 @@ impl Fleet {
             panic!("{error}\n{}", logs.collect::<Vec<_>>().join("\n"))
         })
     }
+}
+
+fn agrees(shard: &Value) -> bool {
+    let state = |member: &Value| (member["applied"].clone(), member["checksum"].clone());
+    let Some(members) = shard["members"].as_array() else { return false };
+    let first = members.first().map(state);
+    shard["leader"].is_string()
+        && first.as_ref().is_some_and(|(applied, _)| applied.is_number())
+        && members.iter().all(|member| Some(state(member)) == first)
 }

@@ -85,11 +85,16 @@ impl Load {
         waited.unwrap_or_else(|error| panic!("seed {}: {error}; the last failure: {failed:?}", self.seed));
     }
 
+    /// Asks something as the clients' node.
+    pub(crate) fn ask<T>(&self, ask: impl AsyncFnOnce(&Client) -> T) -> T {
+        self.runtime.block_on(ask(self.remote.client()))
+    }
+
     /// Publishes copies of these names, all of which have to be acknowledged.
     pub(crate) fn publish(&self, numbers: std::ops::Range<usize>) {
         let copies: Vec<Copy> = numbers.map(copy).collect();
-        let publish = self.remote.client().publish(NodeId::new(CLIENT).unwrap(), 1, copies.clone());
-        let published = self.runtime.block_on(publish).unwrap();
+        let node = NodeId::new(CLIENT).unwrap();
+        let published = self.ask(async |client| client.publish(node, 1, copies.clone()).await.unwrap());
         assert_eq!((published.added as usize, published.refused), (copies.len(), 0));
     }
 
@@ -97,8 +102,7 @@ impl Load {
     pub(crate) fn find(&self, numbers: std::ops::Range<usize>) {
         let copies: Vec<Copy> = numbers.map(copy).collect();
         let names: Vec<_> = copies.iter().map(|copy| copy.name.as_name()).collect();
-        let resolve = self.remote.client().resolve(&names, Freshness::Linearizable);
-        let found = self.runtime.block_on(resolve).unwrap();
+        let found = self.ask(async |client| client.resolve(&names, Freshness::Linearizable).await.unwrap());
         for (copy, found) in copies.iter().zip(found) {
             assert_eq!(found.copies.map(|found| found.digest), Some(copy.digest), "{}", copy.name);
         }

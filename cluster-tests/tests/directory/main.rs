@@ -7,14 +7,20 @@
 //! | `fleet` | nodes on addresses of a network namespace, their certificates and configurations |
 //! | `load` | clients that write and read, and record what they saw |
 //! | `record` | the model by which that is checked |
-//! | `spread` | a directory that divides itself, and spreads over its nodes |
+//! | `spread` | a directory that divides itself, and spreads over its nodes; backups of it |
+//! | `upgrade` | the data of an earlier release under this one |
+//! | `archive` | that data, as `naming-directory-server` has it for its own tests |
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
+#[allow(dead_code, unreachable_pub, reason = "the other tests use the rest")]
+#[path = "../../../naming/directory/server/tests/support/archive.rs"]
+mod archive;
 mod beginning;
 mod fleet;
 mod load;
 mod record;
 mod spread;
+mod upgrade;
 
 use fleet::Fleet;
 use load::Load;

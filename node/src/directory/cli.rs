@@ -1,22 +1,19 @@
 //! `smartswitch directory`: asks a running node, by its admin server; restores without one.
 
 mod ask;
+mod backup;
 mod show;
 
 use std::error::Error;
-use std::fs::File;
-use std::io::{BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 use naming::{Name, NodeId};
-use naming_directory_server::backup;
 use serde_json::{Value, json};
 
 use super::split::Split;
 use super::view::{Entry, Overview, Resolved, Told};
 use crate::cli::say;
-use crate::config;
 use ask::Admin;
 
 const EXAMPLES: &str = "\
@@ -89,7 +86,10 @@ pub enum DirectoryCommand {
     /// that grow are split without being told to; this is for before that, say, ahead of a load. In the order of names /mc is before /hdfs: shorter
     /// components come first. There is no way back.
     Split(SplitOptions),
-    /// Write all that the directory knows to a file, while it serves.
+    /// Write all that the directory knows to a file, while it serves. Any node may be asked: what it does not have itself it gets
+    /// from the members that have it. Of each shard the file has everything that was acknowledged before the command began, as of
+    /// one moment, and of different shards as of different moments. A member that goes meanwhile ends the backup with an error:
+    /// then take another one.
     Backup(BackupOptions),
     /// Make the data of a node that is not running from a backup.
     #[command(after_help = RESTORE_EXAMPLES)]
@@ -145,7 +145,7 @@ pub struct SplitOptions {
 /// Options of `directory backup`.
 #[derive(Debug, Args)]
 pub struct BackupOptions {
-    /// Where to; nothing is overwritten.
+    /// Where to; nothing is overwritten. It is written as FILE.part, and has its name once it is whole.
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
 }
@@ -179,8 +179,8 @@ pub fn directory(options: &DirectoryOptions) -> Result<(), Box<dyn Error>> {
         DirectoryCommand::AddNode(options) => add(&admin, options, json),
         DirectoryCommand::RemoveNode(options) => remove(&admin, options, json),
         DirectoryCommand::Split(options) => split(&admin, options, json),
-        DirectoryCommand::Backup(options) => take_backup(&admin, options, json),
-        DirectoryCommand::Restore(options) => restore(options, json),
+        DirectoryCommand::Backup(options) => backup::take(&admin, options, json),
+        DirectoryCommand::Restore(options) => backup::restore(options, json),
     }
 }
 
@@ -271,58 +271,6 @@ fn split(admin: &Admin, options: &SplitOptions, json: bool) -> Result<(), Box<dy
     say(format_args!(
         "shard {shard} keeps the names before {at}; those from it on are shard {new}, led by {leader}"
     ));
-    Ok(())
-}
-
-fn take_backup(admin: &Admin, options: &BackupOptions, json: bool) -> Result<(), Box<dyn Error>> {
-    let shown = options.file.display();
-    let failed =
-        |error: std::io::Error| format!("cannot write {shown}: {error}; give a file that is not there yet");
-    let mut file =
-        File::options().read(true).write(true).create_new(true).open(&options.file).map_err(failed)?;
-    let written = fetch(admin, &options.file, &mut file);
-    let (bytes, shards) = match written {
-        Ok(written) => written,
-        Err(error) => {
-            // Half a backup is none.
-            _ = std::fs::remove_file(&options.file);
-            return Err(error);
-        }
-    };
-    if json {
-        return print(&json!({ "file": options.file, "bytes": bytes, "shards": shards }));
-    }
-    say(format_args!("{shown}: {bytes} bytes, {}", show::count(shards as usize, "shard")));
-    Ok(())
-}
-
-/// Durable and read again before it counts as a backup.
-fn fetch(admin: &Admin, path: &Path, file: &mut File) -> Result<(u64, u32), Box<dyn Error>> {
-    let bytes = std::io::copy(&mut admin.open("/backup", &[])?, file)?;
-    file.flush()?;
-    file.sync_all()?;
-    let shards = backup::check(&mut BufReader::new(File::open(path)?))?;
-    Ok((bytes, shards))
-}
-
-fn restore(options: &RestoreOptions, json: bool) -> Result<(), Box<dyn Error>> {
-    let mut node = match &options.config {
-        Some(path) => {
-            let checked = config::load(path)?;
-            let hint = || format!("{} has errors; `smartswitch check` shows them", path.display());
-            checked.config.ok_or_else(hint)?.node
-        }
-        None => config::Config::default().node,
-    };
-    node.data = options.data.clone().or(node.data);
-    let data = super::store(node.data().ok_or(super::OpenError::NoPlace)?);
-    let unreadable = |error| format!("cannot read {}: {error}", options.file.display());
-    let file = File::open(&options.file).map_err(unreadable)?;
-    let shards = backup::restore(&data, node.id, &mut BufReader::new(file))?;
-    if json {
-        return print(&json!({ "data": data, "node": node.id.to_string(), "shards": shards }));
-    }
-    say(format_args!("{}: node {}, {}", data.display(), node.id, show::count(shards as usize, "shard")));
     Ok(())
 }
 

@@ -6,13 +6,14 @@
 //! | `/api/directory/resolve?name=NAME` | [`Resolved`](view::Resolved) as JSON; with `local=true` what this node's replica has |
 //! | `/api/directory/ls?prefix=PREFIX` | a list of [`Entry`](view::Entry) as JSON; `local` likewise |
 //! | `/api/directory/watch?prefix=PREFIX` | [`Told`](view::Told) as JSON, one a line, without end |
-//! | `/api/directory/backup` | all of it, for [`restore`](naming_directory_server::backup::restore) |
+//! | `/api/directory/backup` | all of it, from all shards, for [`restore`](naming_directory_server::backup::restore) |
 //! | `POST /api/directory/add-node?node=ID` | the shards; with `replace=ID` in the place of another node |
 //! | `POST /api/directory/remove-node?node=ID` | the shards |
 //! | `POST /api/directory/split?prefix=PREFIX` | [`Split`](split::Split) as JSON |
 //!
 //! What changes something is asked with the header [`ASKED_BY`]. A failure is one line of text.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
@@ -26,10 +27,10 @@ use naming::{Name, NodeId};
 use naming_directory_client::watch::Seen;
 use naming_directory_client::wire::Freshness;
 use naming_directory_client::{Error, ShardId};
+use naming_directory_server::backup::Backup;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::backup::{self, NotReady};
 use super::members::{self, MembersError};
 use super::split::{self, SplitError};
 use super::{Directory, view};
@@ -37,8 +38,6 @@ use crate::admin::ASKED_BY;
 
 /// Lines of a watch that wait for who reads them; one more ends it.
 const WAITING: usize = 1024;
-/// Parts of a backup that wait for who reads them; whoever writes waits.
-const PARTS: usize = 4;
 
 /// The directory, or why there is none.
 #[derive(Clone)]
@@ -75,7 +74,9 @@ impl IntoResponse for Failed {
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         let status = match error {
-            Error::NoServer { .. } | Error::NoQuorum { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Error::NoServer { .. } | Error::NoQuorum { .. } | Error::BrokenOff { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             _ => StatusCode::CONFLICT,
         };
         Self(status, error.to_string())
@@ -96,15 +97,6 @@ impl From<SplitError> for Failed {
         match error {
             SplitError::Directory(error) => error.into(),
             error @ SplitError::Headless { .. } => Self(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-            error => Self(StatusCode::CONFLICT, error.to_string()),
-        }
-    }
-}
-
-impl From<NotReady> for Failed {
-    fn from(error: NotReady) -> Self {
-        match error {
-            NotReady::Directory(error) => error.into(),
             error => Self(StatusCode::CONFLICT, error.to_string()),
         }
     }
@@ -176,24 +168,25 @@ async fn watch(State(access): State<Access>, Query(asked): Query<Asked>) -> Resu
         }
         let mut line = serde_json::to_vec(&view::told(seen)).unwrap_or_default();
         line.push(b'\n');
-        lines.try_send(Ok(line)).is_ok()
+        lines.try_send(Ok::<_, Infallible>(line)).is_ok()
     };
     directory.client.watch(name, seen).await?;
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body_of(told)).into_response())
+    let lines = stream::unfold(told, |mut told| async move { Some((told.recv().await?, told)) });
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 
 async fn take_backup(State(access): State<Access>) -> Result<Response, Failed> {
-    let directory = access.open()?;
-    backup::ready(&directory.client, &directory.server).await?;
-    let (sender, parts) = mpsc::channel(PARTS);
-    let server = Arc::clone(&directory.server);
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = server.backup(&mut backup::Parts(sender.clone())) {
-            // The connection is cut, so that nobody takes it for whole. Who asked may have gone.
-            _ = sender.blocking_send(Err(std::io::Error::other(error)));
+    let backup = Backup::begin(access.open()?.client.clone()).await?;
+    let parts = stream::unfold(backup, |mut backup| async move {
+        let part = backup.next().await?;
+        if let Err(error) = &part {
+            tracing::warn!(%error, "a backup of the directory is not finished");
+            // What was written before says why, and leaves first: then the connection is cut, so that nobody takes it for whole.
+            tokio::task::yield_now().await;
         }
+        Some((part, backup))
     });
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body_of(parts)).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], Body::from_stream(parts)).into_response())
 }
 
 #[derive(Deserialize)]
@@ -248,8 +241,4 @@ fn changing(headers: &HeaderMap) -> Result<(), Failed> {
 
 fn node_id(text: &str) -> Result<NodeId, Failed> {
     text.parse().map_err(|error| Failed(StatusCode::BAD_REQUEST, format!("{error}")))
-}
-
-fn body_of(parts: mpsc::Receiver<std::io::Result<Vec<u8>>>) -> Body {
-    Body::from_stream(stream::unfold(parts, |mut parts| async move { Some((parts.recv().await?, parts)) }))
 }

@@ -13,12 +13,10 @@
 //! | `balance` | moving replicas and leaders to where they should be |
 //! | [`view`] | how the directory looks from here, for people and scripts |
 //! | `status` | its part of status and metrics |
-//! | [`backup`] | all that the directory knows, in a file |
 //! | [`http`] | the same for the admin server |
 //! | [`cli`] | `smartswitch directory` |
 
 mod addresses;
-pub mod backup;
 mod balance;
 mod beginning;
 pub mod cli;

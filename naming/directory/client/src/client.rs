@@ -22,10 +22,12 @@ mod leases;
 mod publish;
 mod resolve;
 mod session;
+mod snapshot;
 
 pub use leases::{Grant, Liveness};
 pub use publish::{Copy, Published, RefusedCopy};
 pub use resolve::{Copies, Held, Resolution, Routed};
+pub use snapshot::Snapshot;
 
 pub(crate) use ask::{Target, Whom};
 use calls::Calls;

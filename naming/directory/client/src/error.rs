@@ -33,6 +33,10 @@ pub enum Error {
     OutcomeUnknown,
     #[error("{len} bytes of one item; a command takes {limit}: make it smaller")]
     TooLarge { len: usize, limit: usize },
+    #[error(
+        "the snapshot of shard {shard} from node {node} broke off after {chunks} chunks: {why}; take another one"
+    )]
+    BrokenOff { shard: ShardId, node: NodeId, chunks: u64, why: String },
     #[error("a server's answer makes no sense: {0}; see that all nodes run releases that fit together")]
     Senseless(#[from] Malformed),
 }

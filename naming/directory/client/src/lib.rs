@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`transport`] | how messages get from node to node, for servers and clients; an in-process one |
 //! | [`wire`] | requests and responses |
-//! | [`client`] | [`Client`]: resolve, list, publish, withdraw, records, authorities, leases |
+//! | [`client`] | [`Client`]: resolve, list, publish, withdraw, records, authorities, leases, snapshots |
 //! | [`watch`] | [`Watch`]: everything under a prefix, and every change of it, without loss |
 //! | [`cache`] | [`Cache`]: everything under a prefix, kept here: names are resolved without asking anybody |
 //! | [`members`] | [`Members`]: who replicates a shard, who leads it |

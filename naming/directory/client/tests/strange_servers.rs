@@ -5,6 +5,7 @@
 #[path = "support/strange.rs"]
 mod strange;
 
+use naming_directory::frame;
 use naming_directory::proto::{self, RecordKind, refused::Reason, reply::Outcome};
 use naming_directory_client::wire::{self, FailureKind, Table, response::Body};
 use proptest::prelude::*;
@@ -119,6 +120,18 @@ fn resolution() -> impl Strategy<Value = wire::Resolution> {
         .prop_map(|(copies, authority, route)| wire::Resolution { copies, authority, route })
 }
 
+/// Some with a checksum that is right, by whoever wrote nonsense.
+fn chunk() -> impl Strategy<Value = Body> {
+    let payload = prop::collection::vec(any::<u8>(), 0..20);
+    let framed = (0..13_u8, payload).prop_map(|(kind, payload)| {
+        let mut data = Vec::new();
+        frame::write(&mut data, kind, &payload);
+        data
+    });
+    let data = prop_oneof![3 => framed, 1 => prop::collection::vec(any::<u8>(), 0..30)];
+    data.prop_map(|data| Body::Chunk(wire::Chunk { data: data.into() }))
+}
+
 fn body() -> impl Strategy<Value = Body> {
     let reply = prop::option::weighted(0.9, outcome())
         .prop_map(|outcome| Body::Reply(proto::Reply { position: None, outcome }));
@@ -138,7 +151,9 @@ fn body() -> impl Strategy<Value = Body> {
     });
     let failure = (0..9, number())
         .prop_map(|(kind, leader)| Body::Failure(wire::Failure { kind, text: "no".to_owned(), leader }));
-    prop_oneof![reply, resolved, listing, changed, description, failure, Just(Body::Done(wire::Done {}))]
+    let begun = number().prop_map(|snapshot| Body::SnapshotBegun(wire::SnapshotBegun { snapshot }));
+    let done = Just(Body::Done(wire::Done {}));
+    prop_oneof![reply, resolved, listing, changed, description, failure, begun, chunk(), done]
 }
 
 fn said() -> impl Strategy<Value = Said> {

@@ -5,69 +5,57 @@
 //! shard     frame of kind 2: the shard's id, 8 bytes; then the chunks of a snapshot, each in a frame of kind 3
 //! ...
 //! end       frame of kind 4: shards, 4 bytes
+//! failed    frame of kind 5, in place of an end: why there is none, in words
 //! ```
-//! Numbers are big-endian. Each shard is as of one entry of its log; different shards are as of different moments.
+//! Numbers are big-endian. Each shard is as of one entry of its log; different shards are as of different moments. Together they
+//! have all names. What has no end is no backup.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `take` | [`Backup`]: asks for all shards, one after the other |
+//! | `parts` | the frames of the file, written and read |
 
-use std::io::{Read, Write};
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
-use naming::NodeId;
-use naming_directory::catalog::snapshot::{Restore, SnapshotError, SnapshotWriter};
-use naming_directory::frame::{self, HEADER_LEN, MAX_PAYLOAD_LEN};
+use naming::{Name, NodeId};
+use naming_directory::catalog::NameRange;
+use naming_directory::catalog::snapshot::{Restore, Sequence, SnapshotError};
 use naming_directory::log::{Base, Log, Members};
 use naming_directory_client::ShardId;
 
 use crate::store::{Store, StoreError};
 
+mod parts;
+mod take;
+
+pub use take::Backup;
+
+use parts::{Part, Parts};
+
 /// Of the file: what this release writes, and the newest it reads.
 const FORMAT: u32 = 1;
 
-const HEADER: u8 = 1;
-const SHARD: u8 = 2;
-const CHUNK: u8 = 3;
-const END: u8 = 4;
-
-/// Why a backup cannot be written or restored.
+/// Why a backup cannot be read or restored.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum BackupError {
-    #[error("the node's directory does not answer; see its log")]
-    NotRunning,
-    #[error("the node has no shard of the directory: back up another one")]
-    NoShards,
-    #[error("the backup cannot be written or read: {0}")]
+    #[error("the backup cannot be read: {0}")]
     Io(#[from] std::io::Error),
     #[error("byte {at} of the backup: {problem}; use another backup")]
     Damaged { at: u64, problem: String },
+    #[error("the backup was not finished: {0}")]
+    Failed(String),
+    #[error("the backup has no shard for {0} and the names behind it; use another backup")]
+    Gap(Name),
     #[error("the backup has format {0}, this release reads up to {FORMAT}: upgrade this node")]
     NewerFormat(u32),
     #[error("the backup's state cannot be used: {0}")]
     State(#[from] SnapshotError),
     #[error("{path} has a directory already: restore to a place of its own", path = .0.display())]
-    Used(std::path::PathBuf),
+    Used(PathBuf),
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// Writes shards; how many bytes.
-pub(crate) fn write(shards: Vec<(ShardId, SnapshotWriter)>, out: &mut dyn Write) -> Result<u64, BackupError> {
-    let (count, mut bytes) = (shards.len() as u32, 0);
-    let mut put = |kind: u8, payload: &[u8]| {
-        let mut framed = Vec::with_capacity(HEADER_LEN + payload.len());
-        frame::write(&mut framed, kind, payload);
-        bytes += framed.len() as u64;
-        out.write_all(&framed)
-    };
-    put(HEADER, &FORMAT.to_be_bytes())?;
-    for (shard, writer) in shards {
-        put(SHARD, &shard.0.to_be_bytes())?;
-        for chunk in writer {
-            put(CHUNK, &chunk)?;
-        }
-    }
-    put(END, &count.to_be_bytes())?;
-    out.flush()?;
-    Ok(bytes)
 }
 
 /// How many shards a backup has, if it is whole and undamaged, as far as that shows without its states being made.
@@ -75,17 +63,13 @@ pub(crate) fn write(shards: Vec<(ShardId, SnapshotWriter)>, out: &mut dyn Write)
 /// # Errors
 /// If it is not.
 pub fn check(backup: &mut dyn Read) -> Result<u32, BackupError> {
-    let mut frames = Frames { backup, at: 0 };
-    frames.header()?;
-    let mut count = 0;
-    loop {
-        match frames.next()? {
-            (END, payload) if number(&payload) == Some(count) && count > 0 => return Ok(count),
-            (END, _) => return Err(frames.damaged("shards are missing")),
-            (SHARD, _) => count += 1,
-            _ => {}
+    each_shard(backup, |_, chunks| {
+        let mut sequence = Sequence::default();
+        while let Some(chunk) = chunks.next()? {
+            sequence.push(&chunk)?;
         }
-    }
+        Ok(sequence.finish()?)
+    })
 }
 
 /// Makes a new store of a backup, in which `node` is the only member of all shards; how many. Others are added to it, with
@@ -98,83 +82,167 @@ pub fn restore(path: &Path, node: NodeId, backup: &mut dyn Read) -> Result<u32, 
     if store.has_begun() || !store.load(0)?.is_empty() {
         return Err(BackupError::Used(path.to_owned()));
     }
-    let mut frames = Frames { backup, at: 0 };
-    frames.header()?;
-    let mut count = 0;
-    let mut shard: Option<(ShardId, Restore)> = None;
-    loop {
-        let (kind, payload) = frames.next()?;
-        match (kind, &mut shard) {
-            (CHUNK, Some((_, restore))) => restore.push(&payload)?,
-            (SHARD | END, done) => {
-                if let Some((shard, restore)) = done.take() {
-                    keep(&store, node, shard, restore)?;
-                    count += 1;
-                }
-                if kind == END {
-                    let whole = number(&payload) == Some(count) && count > 0;
-                    whole.then_some(()).ok_or_else(|| frames.damaged("shards are missing"))?;
-                    store.join()?;
-                    return Ok(count);
-                }
-                let id = payload.as_slice().try_into().map(u64::from_be_bytes);
-                let id = id.map_err(|_| frames.damaged("a shard has no id"))?;
-                shard = Some((ShardId(id), Restore::new(0)));
+    let count = each_shard(backup, |shard, chunks| {
+        let mut restore = Restore::new(0);
+        while let Some(chunk) = chunks.next()? {
+            restore.push(&chunk)?;
+        }
+        let state = restore.finish()?;
+        let base = Base { position: state.position(), members: Members::of_voters([node]) };
+        store.create(shard, &Log::begin(base), &state)?;
+        Ok(state.range().clone())
+    })?;
+    store.join()?;
+    Ok(count)
+}
+
+/// The chunks of one shard.
+struct Chunks<'a, 'b> {
+    parts: &'a mut Parts<'b>,
+    /// What comes behind them, once they are read.
+    behind: Option<Part>,
+}
+
+impl Chunks<'_, '_> {
+    fn next(&mut self) -> Result<Option<Vec<u8>>, BackupError> {
+        if self.behind.is_none() {
+            match self.parts.next()? {
+                Part::Chunk(chunk) => return Ok(Some(chunk)),
+                behind => self.behind = Some(behind),
             }
-            _ => return Err(frames.damaged("a part is in the wrong place")),
+        }
+        Ok(None)
+    }
+}
+
+/// Gives each shard to `take`, which has to read its chunks and says which names it has; how many there are, if they have all.
+fn each_shard(
+    backup: &mut dyn Read,
+    mut take: impl FnMut(ShardId, &mut Chunks<'_, '_>) -> Result<NameRange, BackupError>,
+) -> Result<u32, BackupError> {
+    let mut parts = Parts::open(backup)?;
+    let (mut ranges, mut part) = (Vec::new(), parts.next()?);
+    loop {
+        match part {
+            Part::Shard(shard) => {
+                let mut chunks = Chunks { parts: &mut parts, behind: None };
+                ranges.push(take(shard, &mut chunks)?);
+                part = match chunks.behind {
+                    Some(behind) => behind,
+                    None => return Err(parts.damaged("a shard's chunks have no end")),
+                };
+            }
+            Part::End(count) if ranges.len() == count as usize => {
+                return have_all_names(ranges).map(|()| count);
+            }
+            Part::End(_) => return Err(parts.damaged("shards are missing")),
+            Part::Chunk(_) => return Err(parts.damaged("a part is in the wrong place")),
         }
     }
 }
 
-fn keep(store: &Store, node: NodeId, shard: ShardId, restore: Restore) -> Result<(), BackupError> {
-    let state = restore.finish()?;
-    let base = Base { position: state.position(), members: Members::of_voters([node]) };
-    Ok(store.create(shard, &Log::begin(base), &state)?)
+fn have_all_names(mut ranges: Vec<NameRange>) -> Result<(), BackupError> {
+    ranges.sort_by(|one, other| one.from().cmp(&other.from()));
+    // The first name that none before has.
+    let mut next = Some(Name::root());
+    for range in &ranges {
+        match &next {
+            Some(gap) if range.from() > gap.as_name() => break,
+            Some(gap) if range.contains(gap.as_name()) => next = range.until().map(|until| until.to_name()),
+            _ => {}
+        }
+    }
+    next.map_or(Ok(()), |gap| Err(BackupError::Gap(gap)))
 }
 
-fn number(payload: &[u8]) -> Option<u32> {
-    payload.try_into().ok().map(u32::from_be_bytes)
-}
+#[cfg(test)]
+mod tests {
+    use naming_directory::Position;
+    use naming_directory::catalog::Catalog;
+    use naming_directory::catalog::snapshot::SnapshotWriter;
+    use proptest::prelude::*;
 
-/// Frames one after the other.
-struct Frames<'a> {
-    backup: &'a mut dyn Read,
-    at: u64,
-}
+    use super::*;
 
-impl Frames<'_> {
-    fn header(&mut self) -> Result<(), BackupError> {
-        let (kind, payload) = self.next()?;
-        let format = number(&payload).filter(|_| kind == HEADER);
-        match format.ok_or_else(|| self.damaged("it is no backup of a directory"))? {
-            FORMAT => Ok(()),
-            newer => Err(BackupError::NewerFormat(newer)),
+    /// A backup of two shards, where nothing is.
+    fn file() -> Vec<u8> {
+        let mut file = parts::header();
+        for (id, range) in [(1, range("/", Some("/m"))), (7, range("/m", None))] {
+            file.extend(parts::shard(ShardId(id)));
+            let state = Catalog::new(range, Position::FIRST, 0);
+            SnapshotWriter::new(&state).for_each(|chunk| file.extend(parts::chunk(&chunk)));
+        }
+        file
+    }
+
+    fn ended(mut file: Vec<u8>, end: Vec<u8>) -> Vec<u8> {
+        file.extend(end);
+        file
+    }
+
+    #[test]
+    fn what_has_no_end_is_no_backup() {
+        assert_eq!(check(&mut &ended(file(), parts::end(2))[..]).unwrap(), 2);
+        let refused = |bytes: &[u8]| check(&mut &bytes[..]).unwrap_err().to_string();
+        assert!(refused(&file()).contains("it ends early"));
+        assert!(refused(&ended(file(), parts::end(3))).contains("shards are missing"));
+        assert!(refused(&parts::header()).contains("it ends early"));
+        assert!(refused(&ended(parts::header(), parts::end(0))).contains("no shard for / and"));
+        let failed = refused(&ended(file(), parts::failed(&"node 3 is gone")));
+        assert_eq!(failed, "the backup was not finished: node 3 is gone");
+        let chunk = SnapshotWriter::new(&Catalog::new(NameRange::all(), Position::FIRST, 0)).next().unwrap();
+        assert!(refused(&ended(parts::header(), parts::chunk(&chunk))).contains("in the wrong place"));
+        // A shard that lacks its last chunk.
+        let cut = ended(parts::header(), parts::shard(ShardId(1)));
+        let cut = ended(ended(cut, parts::chunk(&chunk)), parts::end(1));
+        assert!(refused(&cut).contains("the snapshot ends early"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_or_a_flipped_bit_is_noticed(at: prop::sample::Index, bit in 0..8_u8) {
+            let whole = ended(file(), parts::end(2));
+            let at = at.index(whole.len());
+            prop_assert!(check(&mut &whole[..at]).is_err());
+            let mut flipped = whole;
+            flipped[at] ^= 1 << bit;
+            prop_assert!(check(&mut &flipped[..]).is_err());
+        }
+
+        #[test]
+        fn any_parts_are_read_or_refused(
+            parts in prop::collection::vec((0..7_u8, prop::collection::vec(any::<u8>(), 0..12)), 0..6)
+        ) {
+            let mut bytes = parts::header();
+            for (kind, payload) in parts {
+                naming_directory::frame::write(&mut bytes, kind, &payload);
+            }
+            prop_assert!(check(&mut &bytes[..]).is_err());
         }
     }
 
-    fn next(&mut self) -> Result<(u8, Vec<u8>), BackupError> {
-        let mut framed = vec![0; HEADER_LEN];
-        self.backup.read_exact(&mut framed).map_err(|error| self.ends(error))?;
-        let len = u32::from_le_bytes([framed[0], framed[1], framed[2], framed[3]]) as usize;
-        if len > MAX_PAYLOAD_LEN {
-            return Err(self.damaged("a part is longer than any can be"));
-        }
-        framed.resize(HEADER_LEN + len, 0);
-        self.backup.read_exact(&mut framed[HEADER_LEN..]).map_err(|error| self.ends(error))?;
-        let (frame, _) = frame::read(&framed).map_err(|problem| self.damaged(problem))?;
-        let next = (frame.kind, frame.payload.to_vec());
-        self.at += framed.len() as u64;
-        Ok(next)
+    fn range(from: &str, until: Option<&str>) -> NameRange {
+        let until = until.map(|until| until.parse().unwrap());
+        NameRange::new(from.parse().unwrap(), until).unwrap()
     }
 
-    fn ends(&self, error: std::io::Error) -> BackupError {
-        match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => self.damaged("it ends early"),
-            _ => BackupError::Io(error),
-        }
-    }
-
-    fn damaged(&self, problem: impl ToString) -> BackupError {
-        BackupError::Damaged { at: self.at, problem: problem.to_string() }
+    #[test]
+    fn shards_have_all_names_or_there_is_a_gap() {
+        let gap = |ranges: &[NameRange]| match have_all_names(ranges.to_vec()) {
+            Err(BackupError::Gap(gap)) => Some(gap.to_string()),
+            other => {
+                other.unwrap();
+                None
+            }
+        };
+        let (first, second, third) = (range("/", Some("/b")), range("/b", Some("/d")), range("/d", None));
+        assert_eq!(gap(&[third.clone(), first.clone(), second.clone()]), None);
+        assert_eq!(gap(&[NameRange::all()]), None);
+        assert_eq!(gap(&[]), Some("/".to_owned()));
+        assert_eq!(gap(&[second.clone(), third.clone()]), Some("/".to_owned()));
+        assert_eq!(gap(&[first.clone(), third.clone()]), Some("/b".to_owned()));
+        assert_eq!(gap(&[first.clone(), second]), Some("/d".to_owned()));
+        // Of one shard's halves an older state may have both.
+        assert_eq!(gap(&[first, range("/a", None), third]), None);
     }
 }

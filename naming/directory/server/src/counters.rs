@@ -58,6 +58,10 @@ counters! {
     snapshots_outdated,
     /// Snapshots that did not get through.
     snapshots_failed,
+    /// Snapshots that clients began to fetch.
+    snapshots_lent,
+    /// Snapshots that clients were refused since too many are fetched.
+    snapshots_refused,
     /// Bytes of snapshots that were sent.
     snapshot_bytes_sent,
     /// Watches that were refused since there are too many.

@@ -9,6 +9,7 @@
 //! | `writer` | the thread that writes, for all groups together |
 //! | `peers` | messages of groups, put together by node |
 //! | `requests`, `queries`, `watches`, `describe` | what clients ask, and their answers |
+//! | `lend` | snapshots that clients fetch |
 //! | `empty` | replicas that have nothing yet |
 //! | `split` | shards that have grown too large |
 
@@ -39,6 +40,7 @@ mod describe;
 mod empty;
 mod event;
 mod happen;
+mod lend;
 mod obey;
 mod peers;
 mod queries;
@@ -53,6 +55,7 @@ pub(crate) use peers::decode;
 pub(crate) use queue::{Events, Limit, Queue, queue};
 
 use empty::Empty;
+use lend::Lent;
 use peers::Outbox;
 use requests::Requests;
 use split::Splits;
@@ -103,6 +106,7 @@ pub(crate) struct Driver {
     watches: Watches,
     writer: Writer,
     snapshots: Snapshots,
+    lent: Lent,
     empty: Empty,
     splits: Splits,
     /// Who led each shard when it was last looked at.
@@ -149,6 +153,7 @@ impl Driver {
             watches: Watches::new(settings.max_watches),
             writer,
             snapshots,
+            lent: Lent::new(),
             empty: Empty::default(),
             splits: Splits::new(),
             leaders: BTreeMap::new(),

@@ -1,6 +1,5 @@
 //! A node's part in the directory: start, stop, drain, look.
 
-use std::io::Write;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -15,7 +14,6 @@ use tokio::runtime::{Builder, Handle};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
-use crate::backup::{self, BackupError};
 use crate::beginning::Waiting;
 use crate::counters::{Counters, count};
 use crate::driver::{self, Driver, End, Event, Events, Hearsay, Limit, Queue, Shared};
@@ -116,21 +114,6 @@ impl Server {
         let (reply, answer) = channel();
         self.queue().push(Event::Look(reply), 0);
         answer.recv_timeout(REOPEN).unwrap_or_default()
-    }
-
-    /// Writes the state of all shards that this node replicates, as it has it, while it goes on; how many bytes. What
-    /// [`restore`](crate::backup::restore) reads.
-    ///
-    /// # Errors
-    /// If there is none, or it cannot be written.
-    pub fn backup(&self, out: &mut dyn Write) -> Result<u64, BackupError> {
-        let (reply, answer) = channel();
-        self.queue().push(Event::Backup(reply), 0);
-        let shards = answer.recv_timeout(REOPEN).map_err(|_| BackupError::NotRunning)?;
-        if shards.is_empty() {
-            return Err(BackupError::NoShards);
-        }
-        backup::write(shards, out)
     }
 
     /// Takes what other nodes answered when they were asked, a round of questions at a time; none, to begin with. What the node

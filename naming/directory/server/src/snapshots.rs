@@ -1,4 +1,4 @@
-//! The thread that takes, sends and receives snapshots, a chunk of each at a time: none holds up another, and nothing of it
+//! The thread that takes, sends, lends and receives snapshots, a chunk of each at a time: none holds up another, and nothing of it
 //! holds up the groups.
 //!
 //! A chunk is sent when the pace allows it and not too many are on their way. The receiver tells how many it has, in order;
@@ -16,13 +16,14 @@ use naming_directory::catalog::Catalog;
 use naming_directory::catalog::snapshot::SnapshotWriter;
 use naming_directory::replica::SplitOff;
 use naming_directory::{Bytes, Position};
-use naming_directory_client::{Channel, ShardId};
+use naming_directory_client::{Channel, ShardId, wire};
 use prost::Message;
 
 use crate::counters::count;
 use crate::driver::{Done, Shared};
 use crate::store::{Kept, Store, StoreError};
 
+mod lend;
 mod pace;
 mod receive;
 mod send;
@@ -31,6 +32,7 @@ mod proto {
     include!(concat!(env!("OUT_DIR"), "/smartswitch.directory.transfer.v1.rs"));
 }
 
+use lend::Lent;
 use pace::Pace;
 use proto::transfer::Body;
 use receive::Receiving;
@@ -49,6 +51,12 @@ pub(crate) enum Job {
     Create { shard: ShardId, begin: Box<SplitOff> },
     /// A peer needs a snapshot.
     Send { shard: ShardId, to: NodeId, position: Position, announcement: Bytes },
+    /// A client fetches a snapshot.
+    Lend { to: NodeId, snapshot: u64, shard: ShardId, writer: Box<SnapshotWriter> },
+    /// Of that client: it asks for a chunk.
+    Fetch { from: NodeId, id: u64, fetch: wire::Fetch },
+    /// It has all it wants.
+    Release { from: NodeId, snapshot: u64 },
     /// Of a peer.
     Message { from: NodeId, message: Bytes },
     /// Snapshots of a shard before this one are of no use any more.
@@ -72,6 +80,7 @@ struct Work {
     life: u64,
     taking: VecDeque<Taking>,
     sending: Vec<Sending>,
+    lent: Vec<Lent>,
     receiving: Vec<Receiving>,
     pace: Pace,
     next_transfer: u64,
@@ -96,6 +105,7 @@ impl Snapshots {
             life,
             taking: VecDeque::new(),
             sending: Vec::new(),
+            lent: Vec::new(),
             receiving: Vec::new(),
             pace,
             // Of no earlier life of this node.
@@ -110,7 +120,7 @@ impl Snapshots {
     pub(crate) fn give(&mut self, job: Job) {
         self.give_late();
         match self.try_give(job) {
-            Some(Job::Message { .. }) | None => {}
+            Some(Job::Message { .. } | Job::Fetch { .. } | Job::Release { .. }) | None => {}
             Some(job) => self.late.push_back(job),
         }
     }
@@ -173,9 +183,10 @@ impl Work {
 
     /// How long nothing but a job needs to be looked at.
     fn wait(&mut self) -> Duration {
+        let waits = || self.sending.iter().any(Sending::may_send) || self.lent.iter().any(Lent::is_asked);
         match self.taking.is_empty() {
             false => Duration::ZERO,
-            true if self.sending.iter().any(Sending::may_send) => self.pace.wait(Instant::now()).min(LOOK),
+            true if waits() => self.pace.wait(Instant::now()).min(LOOK),
             true => LOOK,
         }
     }
@@ -193,6 +204,11 @@ impl Work {
             Job::Send { shard, to, position, announcement } => {
                 self.begin_send(shard, to, position, announcement)?
             }
+            Job::Lend { to, snapshot, shard, writer } => {
+                self.lent.push(Lent::new(to, snapshot, shard, writer));
+            }
+            Job::Fetch { from, id, fetch } => self.fetch(from, id, fetch),
+            Job::Release { from, snapshot } => self.release(from, snapshot),
             Job::Message { from, message } => self.message(from, message)?,
             Job::Outdated { shard, before } => self.outdate(shard, before)?,
             Job::Cancel { shard } => {
@@ -206,6 +222,8 @@ impl Work {
 
     fn go_on(&mut self) -> Result<(), StoreError> {
         self.take_chunk()?;
+        // First: a client has one chunk on its way, a peer many.
+        self.lend_chunks();
         self.send_chunks()?;
         let now = Instant::now();
         self.receiving.retain(|receiving| receiving.is_alive(now));

@@ -4,7 +4,8 @@
 //! ```text
 //! cargo test -p naming-directory-server --test format -- --ignored
 //! ```
-//! before a release raises the format; what that release adds to the state belongs into [`fill`] and [`check`] first.
+//! before a release raises the format; what that release adds to the state belongs into [`fill`] and
+//! [`check`](support::archive::check) first.
 
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
@@ -13,40 +14,27 @@ mod support;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use naming::{Digest, Location, Name, NodeId};
+use naming::Location;
 use naming_directory::catalog::{Catalog, RecordKind};
 use naming_directory::log::{EntryKind, Log};
 use naming_directory::proto::{OpenSession, PutRecord, Session, command::Action, reply::Outcome};
-use naming_directory_client::client::Copy;
 use naming_directory_client::wire::Freshness;
 use naming_directory_client::{Client, ShardId};
 use naming_directory_server::store::Store;
+use support::archive::{self, LEASE, NAMES, OWNER, copy, tar};
 use support::raw::Raw;
 use support::{Cluster, name, node};
 use tempfile::TempDir;
 
-/// The owner of the store.
-const OWNER: u64 = 1;
 /// Who says things to it byte by byte.
 const RAW: u64 = 50;
 /// What the archive has beside the store: what was acknowledged, a line each.
 const ACKNOWLEDGED: &str = "acknowledged";
-/// Longer than any test takes: time stands still in a store that is not open.
-const LEASE: Duration = Duration::from_secs(24 * 3600);
-const NAMES: u32 = 200;
 
 fn archive(format: u32) -> PathBuf {
-    // Cargo runs tests where their package is.
-    std::path::absolute(format!("tests/data/format-{format}.tar.gz")).unwrap()
-}
-
-fn tar(arguments: &[&str], directory: &Path) {
-    let status = Command::new("tar").args(arguments).current_dir(directory).status().unwrap();
-    assert!(status.success(), "tar {arguments:?}");
+    archive::archive(Path::new(env!("CARGO_MANIFEST_DIR")), format)
 }
 
 /// The archive of a format, unpacked, as the disk of a node that is not started; what was acknowledged.
@@ -65,14 +53,6 @@ fn frequent_snapshots(settings: &mut naming_directory_server::Settings) {
     settings.group.retained_entries = 5;
 }
 
-fn chunk(number: u32) -> Name {
-    name(&format!("/hdfs/c1/b/{number:03}/v=1"))
-}
-
-fn copy(number: u32) -> Copy {
-    Copy { name: chunk(number), digest: Digest::of(&number.to_be_bytes()), length: number.into() }
-}
-
 fn put(value: &'static str, expected: Option<u64>) -> Action {
     Action::PutRecord(PutRecord {
         kind: 2,
@@ -89,7 +69,7 @@ async fn fill(client: &Client) {
     let epoch = client.register(&location, 77, LEASE).await.unwrap().epoch();
     client.publish(node(7), epoch, (0..NAMES).map(copy).collect()).await.unwrap();
     client.publish(node(8), 1, (0..NAMES / 2).map(copy).collect()).await.unwrap();
-    client.withdraw(node(8), vec![chunk(0)]).await.unwrap();
+    client.withdraw(node(8), vec![copy(0).name]).await.unwrap();
     client.publish(node(9), 1, vec![copy(1)]).await.unwrap();
     client.retire_holder(node(9), 1).await.unwrap();
     client.split(name("/hdfs").as_name()).await.unwrap();
@@ -105,28 +85,8 @@ async fn fill(client: &Client) {
 
 /// All that [`fill`] was told is done.
 async fn check(client: &Client) {
-    let chunks: Vec<Name> = (0..NAMES).map(chunk).collect();
-    let refs: Vec<_> = chunks.iter().map(Name::as_name).collect();
-    let resolved = client.resolve(&refs, Freshness::Linearizable).await.unwrap();
-    for (number, resolution) in (0..NAMES).zip(resolved) {
-        let copies = resolution.copies.unwrap();
-        let holders: Vec<u64> = copies.holders.into_iter().map(NodeId::get).collect();
-        let expected = if (1..NAMES / 2).contains(&number) { &[7, 8][..] } else { &[7] };
-        assert_eq!(holders, expected, "copies of chunk {number}");
-        assert_eq!((copies.digest, copies.length), (copy(number).digest, number.into()));
-    }
-    let (nodes, _) = client.list(name("/node").as_name(), Freshness::Linearizable).await.unwrap();
-    assert_eq!(nodes.len(), 1, "{nodes:?}");
-    let web = client.resolve(&[name("/mc/web").as_name()], Freshness::Linearizable).await.unwrap();
-    let held = web[0].authority.as_ref().unwrap();
-    assert_eq!((held.node, held.term > 0), (Some(node(7)), true));
-    assert!(held.remaining > LEASE / 2, "{:?}", held.remaining);
-    let (records, shards) = client.list(name("/mc/web").as_name(), Freshness::Linearizable).await.unwrap();
-    // One of each kind, and the authority.
-    assert_eq!((records.len(), shards.len()), (RecordKind::ALL.len() + 1, 1), "{records:?}");
-    assert!(records.iter().filter(|event| format!("{:?}", event.change).contains("second")).count() == 4);
-    let (all, shards) = client.list(name("/").as_name(), Freshness::Linearizable).await.unwrap();
-    assert!(shards.len() == 2 && !all.iter().any(|event| event.name == name("/gone")));
+    archive::check(client).await;
+    assert_eq!(client.nodes().await.unwrap().len(), 1);
 }
 
 /// The state that a log makes of a snapshot.

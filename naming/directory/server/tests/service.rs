@@ -15,7 +15,7 @@ use naming_directory_client::client::Copy;
 use naming_directory_client::watch::Seen;
 use naming_directory_client::wire::Freshness;
 use naming_directory_client::{Client, Error, ShardId};
-use naming_directory_server::backup::{BackupError, restore};
+use naming_directory_server::backup::{Backup, BackupError, restore};
 use support::{Cluster, name, node, until};
 
 fn copy(text: &str) -> Copy {
@@ -254,16 +254,11 @@ async fn a_backup_is_a_directory_again() {
         .unwrap();
     client.split(name("/m").as_name()).await.unwrap();
     client.put_record(RecordKind::Route, names[1].as_name(), "kept", None).await.unwrap();
-    until("the split is everywhere", || {
-        cluster.running().iter().all(|node| cluster.server(*node).look().len() == 2)
-    })
-    .await;
-    for shard in cluster.server(2).look() {
-        cluster.agree(ShardId(shard.shard)).await;
-    }
     let mut file = Vec::new();
-    let bytes = cluster.server(2).backup(&mut file).unwrap();
-    assert_eq!(bytes, file.len() as u64);
+    let mut backup = Backup::begin(client.clone()).await.unwrap();
+    while let Some(part) = backup.next().await {
+        file.extend(part.unwrap());
+    }
     [1, 2, 3].into_iter().for_each(|number| cluster.kill(number));
     let store = cluster.empty_disk(9);
     assert_eq!(restore(&store, node(9), &mut &file[..]).unwrap(), 2);

@@ -69,6 +69,14 @@ async fn messages_with_any_bytes_changed_are_survived() {
     let client = Client::new(node(100), network.transport(node(100)), client::Settings::new(founders));
     network.attach(node(100), Arc::new(client.clone()));
     client.watch(name("/"), |_| true).await.unwrap();
+    // The first that this one asks is node 3.
+    let fetcher =
+        Client::new(node(101), network.transport(node(101)), client::Settings::new([1, 2, 3].map(node)));
+    network.attach(node(101), Arc::new(fetcher.clone()));
+    let mut snapshot = fetcher.snapshot(NameRef::default()).await.unwrap();
+    while snapshot.next().await.unwrap().is_some() {}
+    assert_eq!(snapshot.node(), node(3));
+    drop(snapshot);
     // Something of each kind, a snapshot among them.
     network.detach(node(3));
     for number in 0..100 {

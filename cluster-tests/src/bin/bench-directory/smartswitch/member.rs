@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fabric_quic::{Files, Thread};
 use naming::NodeId;
+use naming_directory_client::transport::Both;
+use naming_directory_client::{Client, client};
 use naming_directory_quic::{Link, Place};
+use naming_directory_server::backup::Backup;
 use naming_directory_server::{Begin, Server, Settings as ServerSettings};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
@@ -61,11 +64,13 @@ pub(crate) fn serve(file: &Path) -> Result<Infallible, Failure> {
         // All names in one group, as the others have them.
         let server = ServerSettings { split_names: 0, ..ServerSettings::new(node, &settings.data, begin) };
         let server = Arc::new(Server::start_on(thread.runtime(), server, link.transport())?);
-        link.deliver_to(&server);
+        // It asks itself only.
+        let client = Client::new(node, link.transport(), client::Settings::new([node]));
+        let both = Arc::new(Both { server, client: Arc::new(client.clone()) });
+        link.deliver_to(&both);
         loop {
             asked.recv().await;
-            let (server, file) = (Arc::clone(&server), snapshot_file(&settings.data));
-            tokio::task::spawn_blocking(move || write_snapshot(&server, &file)).await??;
+            write_snapshot(client.clone(), &snapshot_file(&settings.data)).await?;
         }
     })
 }
@@ -75,10 +80,13 @@ pub(super) fn snapshot_file(data: &Path) -> PathBuf {
     data.with_extension("snapshot")
 }
 
-fn write_snapshot(server: &Server, file: &Path) -> Result<(), Failure> {
+async fn write_snapshot(client: Client, file: &Path) -> Result<(), Failure> {
     let part = file.with_extension("part");
     let mut out = BufWriter::new(File::create(&part)?);
-    server.backup(&mut out)?;
+    let mut backup = Backup::begin(client).await?;
+    while let Some(part) = backup.next().await {
+        out.write_all(&part?)?;
+    }
     out.into_inner()?.sync_all()?;
     Ok(std::fs::rename(part, file)?)
 }

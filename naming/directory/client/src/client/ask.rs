@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use naming::{NameRef, NodeId};
 use prost::Message;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{Client, bytes_of};
 use crate::shards::Shard;
@@ -49,6 +49,8 @@ enum Tried {
 /// An answer, and what it took.
 pub(crate) struct Asked {
     pub(crate) shard: ShardId,
+    /// Who answered.
+    pub(crate) node: NodeId,
     pub(crate) body: response::Body,
     /// Whether an earlier try may have been taken, too.
     pub(crate) repeated: bool,
@@ -69,7 +71,7 @@ impl Client {
             let shard = self.shard(target, deadline).await?;
             let node = self.choose(&shard, whom, attempt);
             match self.try_once(&shard, node, body(), deadline).await {
-                Tried::Answered(body) => return Ok(Asked { shard: shard.id, body, repeated }),
+                Tried::Answered(body) => return Ok(Asked { shard: shard.id, node, body, repeated }),
                 Tried::Elsewhere if attempt % 4 < 3 => {}
                 Tried::Elsewhere => sleep(pause).await,
                 Tried::Later { text, taken } => {
@@ -88,7 +90,9 @@ impl Client {
 
     async fn try_once(&self, shard: &Shard, node: NodeId, body: request::Body, deadline: Instant) -> Tried {
         let id = shard.id;
-        let Some(body) = self.call_until(deadline, node, id, body).await else {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let patience = left.min(self.0.settings.try_timeout);
+        let Some(body) = self.call_within(patience, node, id, body).await else {
             // It may be gone: others know who leads.
             self.shards().note_leader(id, None);
             self.look_around();
@@ -124,21 +128,20 @@ impl Client {
         shard: ShardId,
         body: request::Body,
     ) -> Option<response::Body> {
-        self.call_until(Instant::now() + self.0.settings.try_timeout, node, shard, body).await
+        self.call_within(self.0.settings.try_timeout, node, shard, body).await
     }
 
-    /// The same, until `deadline` at most.
-    async fn call_until(
+    /// Asks one node once; what it answers within `patience`.
+    pub(crate) async fn call_within(
         &self,
-        deadline: Instant,
+        patience: Duration,
         node: NodeId,
         shard: ShardId,
         body: request::Body,
     ) -> Option<response::Body> {
-        let until = deadline.min(Instant::now() + self.0.settings.try_timeout);
         let call = self.0.calls.one(node);
         self.send(node, Request { id: call.id, shard: shard.0, body: Some(body) }).then_some(())?;
-        timeout_at(until, call.answer()).await.ok()?
+        timeout(patience, call.answer()).await.ok()?
     }
 
     pub(crate) fn send(&self, node: NodeId, request: Request) -> bool {

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use naming::{Digest, Location, Name, NodeId};
-use naming_directory::catalog::RecordKind;
+use naming_directory::Position;
+use naming_directory::catalog::snapshot::SnapshotWriter;
+use naming_directory::catalog::{Catalog, NameRange, RecordKind};
 use naming_directory::proto::{self, command::Action, reply::Outcome};
 use naming_directory_client::cache::Size;
 use naming_directory_client::client::{Copy, Settings};
@@ -120,7 +122,13 @@ fn proper(request: &Request) -> Option<Body> {
             Action::Withdraw(_) => Outcome::Withdrawn(proto::Withdrawn::default()),
             _ => Outcome::Done(proto::Done {}),
         }),
-        request::Body::Unwatch(_) => return None,
+        request::Body::Snapshot(_) => Body::SnapshotBegun(wire::SnapshotBegun { snapshot: 1 }),
+        request::Body::Fetch(fetch) => {
+            let empty = Catalog::new(NameRange::all(), Position::FIRST, 0);
+            let data = SnapshotWriter::new(&empty).nth(fetch.number as usize)?.into();
+            Body::Chunk(wire::Chunk { data })
+        }
+        request::Body::Unwatch(_) | request::Body::Release(_) => return None,
         _ => Body::Done(wire::Done {}),
     })
 }
@@ -162,6 +170,8 @@ pub(crate) fn survive(said: Vec<Said>) {
 }
 
 const ASKED: u32 = 12;
+/// Chunks of a snapshot that are asked for.
+const SNAPSHOT: u32 = 5;
 
 async fn ask(client: &Client, own: NodeId, what: u32) -> Result<(), Error> {
     let names = ["/a/1", "/a/2/v=3", "/z"].map(name);
@@ -185,7 +195,16 @@ async fn ask(client: &Client, own: NodeId, what: u32) -> Result<(), Error> {
             liveness.renew(client).await?;
         }
         7 => drop(client.acquire(first, own, 1, PATIENCE).await?),
-        8 => drop(client.position(first).await?),
+        8 => {
+            let mut snapshot = client.snapshot(first).await?;
+            assert!(snapshot.range().contains(first));
+            // One that says the same chunk again and again has no end.
+            for _ in 0..SNAPSHOT {
+                if snapshot.next().await?.is_none() {
+                    break;
+                }
+            }
+        }
         9 => client.split(first).await?,
         10 => client.members(ShardId::FIRST).add(own, PATIENCE).await?,
         _ => drop(client.shards_known().await?),

@@ -4,7 +4,6 @@ use std::sync::mpsc::Sender;
 
 use naming::NodeId;
 use naming_directory::catalog::Catalog;
-use naming_directory::catalog::snapshot::SnapshotWriter;
 use naming_directory::group::{Incoming, Unsynced};
 use naming_directory::replica::SplitOff;
 use naming_directory::{Bytes, Position};
@@ -27,8 +26,6 @@ pub(crate) enum Event {
     Look(Sender<Vec<wire::Shard>>),
     /// What others said of how the node may begin; the answer is what it waits for then, if it waits.
     Told { answers: Vec<(NodeId, wire::Description)>, reply: Sender<Option<Waiting>> },
-    /// All states, as they are.
-    Backup(Sender<Vec<(ShardId, SnapshotWriter)>>),
     /// Hands leadership of all shards to others.
     Drain,
     /// The end.
@@ -52,6 +49,8 @@ pub(crate) enum Done {
     Created { shard: ShardId, begin: Box<SplitOff> },
     /// A snapshot reached a peer, or did not.
     Sent { shard: ShardId, to: NodeId, delivered: bool },
+    /// A client fetches a snapshot no more.
+    Released,
     /// A snapshot came from a peer, and is durable.
     Received { shard: ShardId, announcement: Box<Incoming>, state: Box<Catalog> },
 }

@@ -1,6 +1,5 @@
 //! What happens: from outside, and in the server's other threads.
 
-use naming_directory::catalog::snapshot::SnapshotWriter;
 use naming_directory::group::{Incoming, StepError, Unsynced};
 use naming_directory::log::Log;
 use naming_directory_client::ShardId;
@@ -25,12 +24,6 @@ impl Driver {
             Event::Request { from, request } => self.request(from, request),
             // Whoever asked may have gone.
             Event::Look(reply) => drop(reply.send(self.describe())),
-            Event::Backup(reply) => {
-                let begun = self.replicas.iter().filter(|(_, replica)| replica.state().position().index > 0);
-                drop(reply.send(
-                    begun.map(|(shard, replica)| (*shard, SnapshotWriter::new(replica.state()))).collect(),
-                ));
-            }
             Event::Drain => self.drain(),
             // An earlier life's, or handled before.
             Event::Done { .. } | Event::Told { .. } | Event::Stop => {}
@@ -102,6 +95,7 @@ impl Driver {
                     replica.report_snapshot(to, delivered);
                 }
             }
+            Done::Released => self.lent.ended(),
             Done::Received { shard, announcement, state } => {
                 count(&self.shared.counters.snapshots_received);
                 self.joined()?;

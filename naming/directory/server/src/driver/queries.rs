@@ -26,16 +26,8 @@ fn resolve(state: &Catalog, resolve: &wire::Resolve) -> Result<response::Body, F
         let text = format!("{} names; a request takes {MAX_ITEMS}", resolve.names.len());
         return Err(Failure::new(FailureKind::Refused, text));
     }
-    let resolutions: Result<_, Failure> = resolve
-        .names
-        .iter()
-        .map(|name| {
-            let name = name_of(name)?;
-            // It was split, and whoever asks does not know yet.
-            let other = || Failure::new(FailureKind::WrongShard, format!("{name} is another shard's"));
-            state.range().contains(name).then(|| resolution(state, name)).ok_or_else(other)
-        })
-        .collect();
+    let resolutions: Result<_, Failure> =
+        resolve.names.iter().map(|name| Ok(resolution(state, own_name(state, name)?))).collect();
     Ok(response::Body::Resolved(wire::Resolved {
         resolutions: resolutions?,
         position: position_to(state.position()),
@@ -161,6 +153,13 @@ impl Page {
         }
         None
     }
+}
+
+/// A name that the shard has to have. If it has not, it was split, and whoever asks does not know yet.
+pub(super) fn own_name<'a>(state: &Catalog, bytes: &'a [u8]) -> Result<NameRef<'a>, Failure> {
+    let name = name_of(bytes)?;
+    let other = || Failure::new(FailureKind::WrongShard, format!("{name} is another shard's"));
+    state.range().contains(name).then_some(name).ok_or_else(other)
 }
 
 fn name_of(bytes: &[u8]) -> Result<NameRef<'_>, Failure> {

@@ -16,6 +16,7 @@ use prost::Message;
 
 use super::{Driver, queries};
 use crate::counters::count;
+use crate::snapshots::Job;
 
 /// A request under way.
 struct Asked {
@@ -59,6 +60,10 @@ impl Driver {
             }
             Some(request::Body::Unwatch(unwatch)) => self.watches.end(from, unwatch.watch),
             Some(request::Body::Retire(retire)) => self.retire(from, id, shard, retire.through),
+            Some(request::Body::Fetch(fetch)) => self.snapshots.give(Job::Fetch { from, id, fetch }),
+            Some(request::Body::Release(release)) => {
+                self.snapshots.give(Job::Release { from, snapshot: release.snapshot });
+            }
             Some(body) => self.request_of_shard(from, id, shard, body),
             None => {
                 let text = "this release does not know the request: upgrade this node";
@@ -90,7 +95,7 @@ impl Driver {
                 let answer = queries::answer(replica.state(), &body);
                 return self.respond(from, id, answer);
             }
-            request::Body::Resolve(_) | request::Body::List(_) => {
+            request::Body::Resolve(_) | request::Body::List(_) | request::Body::Snapshot(_) => {
                 let request = self.requests.enter(asked(Some(body)));
                 let read = replica.read(ReadId(request));
                 return self.entered(request, read.map_err(|error| Failure::new(FailureKind::Busy, error)));
@@ -107,7 +112,11 @@ impl Driver {
                 Some(to) => replica.transfer_leader(to).map_err(transfer_failure),
                 None => Err(Failure::new(FailureKind::Refused, "leadership is handed to nobody")),
             },
-            request::Body::Describe(_) | request::Body::Unwatch(_) | request::Body::Retire(_) => Ok(()),
+            request::Body::Describe(_)
+            | request::Body::Unwatch(_)
+            | request::Body::Retire(_)
+            | request::Body::Fetch(_)
+            | request::Body::Release(_) => Ok(()),
         };
         match done {
             Ok(()) => self.respond(from, id, response::Body::Done(wire::Done {})),
@@ -158,7 +167,10 @@ impl Driver {
     pub(super) fn serve_read(&mut self, shard: ShardId, request: u64) {
         let Some(asked) = self.requests.all.remove(&request) else { return };
         let (Some(replica), Some(query)) = (self.replicas.get(&shard), &asked.query) else { return };
-        let answer = queries::answer(replica.state(), query);
+        let answer = match query {
+            request::Body::Snapshot(begin) => self.lend(asked.from, shard, begin),
+            query => queries::answer(replica.state(), query),
+        };
         self.respond(asked.from, asked.id, answer);
     }
 

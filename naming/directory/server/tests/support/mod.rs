@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
 
+pub mod archive;
 pub mod raw;
 
 use std::collections::BTreeMap;

@@ -12,11 +12,13 @@
 //! The format has a number; so has the state machine's version. Newer ones are refused.
 
 mod read;
+mod sequence;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use read::Restore;
+pub use sequence::Sequence;
 pub use write::SnapshotWriter;
 
 /// Bytes of a chunk, about: one more item than this many, at most.

@@ -1,34 +1,25 @@
 //! From chunks to a state.
 
 use naming::{Name, NameRef, NodeId};
-use prost::Message;
 use prost::bytes::{Buf, Bytes};
 use prost::encoding::decode_varint;
 
-use super::{FORMAT, SnapshotError};
+use super::SnapshotError;
+use super::sequence::Sequence;
 use crate::catalog::changes::History;
 use crate::catalog::chunk::Chunk;
 use crate::catalog::copies::{CopyTable, Holder, NamesBuilder, Slot};
 use crate::catalog::nodes::Nodes;
 use crate::catalog::sessions::{Session, Sessions};
 use crate::catalog::table::{Key, Table, Value};
-use crate::catalog::{
-    Authority, Catalog, Checksum, Counters, NameRange, Node, Record, RecordKind, ReplicatedTime, VERSION,
-};
-use crate::frame;
-use crate::proto::state;
-use crate::{Position, frame::Frame};
+use crate::catalog::{Authority, Catalog, Counters, Node, Record, RecordKind};
 
 /// Reads a state, chunk by chunk. Nothing of it can be used before all of it was checked.
 #[derive(Debug)]
 pub struct Restore {
     history_bytes: usize,
-    /// Chunks that were read.
-    chunks: u64,
+    sequence: Sequence,
     items: u64,
-    digest: blake3::Hasher,
-    header: Option<Header>,
-    end: Option<state::SnapshotEnd>,
     /// The table of the last chunk, and the last key in it.
     last: (Chunk, Bytes),
     nodes: Table<Name, Node>,
@@ -40,26 +31,13 @@ pub struct Restore {
     sessions: Table<u64, Session>,
 }
 
-#[derive(Debug)]
-struct Header {
-    version: u32,
-    position: Position,
-    time: ReplicatedTime,
-    range: NameRange,
-    next_client: u64,
-    purged: Option<Name>,
-}
-
 impl Restore {
     /// Reads a state that remembers `history_bytes` bytes of changes for watchers from then on.
     pub fn new(history_bytes: usize) -> Self {
         Self {
             history_bytes,
-            chunks: 0,
+            sequence: Sequence::default(),
             items: 0,
-            digest: blake3::Hasher::new(),
-            header: None,
-            end: None,
             last: (Chunk::Header, Bytes::new()),
             nodes: Table::new(Chunk::Nodes),
             authorities: Table::new(Chunk::Authorities),
@@ -76,38 +54,15 @@ impl Restore {
     /// # Errors
     /// If it is damaged, out of place, newer than this release or invalid. The rest is of no use then.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
-        let chunk = self.chunks;
-        let (Frame { kind, payload }, rest) =
-            frame::read(bytes).map_err(|problem| SnapshotError::Damaged { chunk, problem })?;
-        let misplaced = |problem| SnapshotError::Misplaced { chunk, problem };
-        if !rest.is_empty() {
-            return Err(misplaced("there are bytes behind it"));
+        match self.sequence.take(bytes)? {
+            Some((table, payload)) => self.read_table(table, Bytes::copy_from_slice(payload)),
+            None => Ok(()),
         }
-        let kind = Chunk::of_kind(kind).ok_or_else(|| misplaced("its kind is unknown"))?;
-        if self.end.is_some() {
-            return Err(misplaced("it stands behind the end"));
-        }
-        match (&self.header, kind) {
-            (None, Chunk::Header) => self.header = Some(self.read_header(payload)?),
-            (None, _) => return Err(misplaced("the header comes first")),
-            (Some(_), Chunk::Header) => return Err(misplaced("there is one header only")),
-            (Some(_), Chunk::End) => {
-                let end = state::SnapshotEnd::decode(payload).map_err(|_| self.bad_item(kind))?;
-                if end.digest[..] != self.digest.finalize().as_bytes()[..] {
-                    return Err(SnapshotError::Mismatch("its digest is another one"));
-                }
-                self.end = Some(end);
-            }
-            (Some(_), table) => self.read_table(table, Bytes::copy_from_slice(payload))?,
-        }
-        self.digest.update(bytes);
-        self.chunks += 1;
-        Ok(())
     }
 
     /// Whether the last chunk was taken.
     pub fn is_complete(&self) -> bool {
-        self.end.is_some()
+        self.sequence.is_complete()
     }
 
     /// The state.
@@ -115,9 +70,7 @@ impl Restore {
     /// # Errors
     /// If chunks are missing, or the whole is not the state it was taken of.
     pub fn finish(self) -> Result<Catalog, SnapshotError> {
-        let (Some(header), Some(end)) = (self.header, self.end) else {
-            return Err(SnapshotError::Incomplete(self.chunks));
-        };
+        let (header, end) = self.sequence.into_parts()?;
         if end.items != self.items {
             return Err(SnapshotError::Mismatch("it has more or fewer items than it says"));
         }
@@ -136,39 +89,13 @@ impl Restore {
             counters: Counters::default(),
             range: header.range,
         };
-        let checksum: Option<[u8; Checksum::LEN]> = end.checksum[..].try_into().ok();
-        if checksum != Some(state.checksum().to_bytes()) {
+        if end.checksum != state.checksum().to_bytes() {
             return Err(SnapshotError::Mismatch("its checksum is another one"));
         }
         Ok(state)
     }
 
-    fn read_header(&self, payload: &[u8]) -> Result<Header, SnapshotError> {
-        let bad = || self.bad_item(Chunk::Header);
-        let header = state::SnapshotHeader::decode(payload).map_err(|_| bad())?;
-        match () {
-            () if header.format > FORMAT => return Err(SnapshotError::NewerFormat(header.format)),
-            () if header.version > VERSION => return Err(SnapshotError::NewerVersion(header.version)),
-            () if header.format == 0 || header.version == 0 => return Err(bad()),
-            () => {}
-        }
-        let name = |bytes: &Bytes| NameRef::from_bytes(bytes).map(NameRef::to_name).map_err(|_| bad());
-        let until = header.until.as_ref().map(name).transpose()?;
-        Ok(Header {
-            version: header.version,
-            position: Position::new(header.term, header.index),
-            time: ReplicatedTime(header.time_ms),
-            range: NameRange::new(name(&header.from)?, until).ok_or_else(bad)?,
-            next_client: header.next_client,
-            purged: header.purged.as_ref().map(name).transpose()?,
-        })
-    }
-
     fn read_table(&mut self, table: Chunk, mut payload: Bytes) -> Result<(), SnapshotError> {
-        if table < self.last.0 {
-            let problem = "its table stands before the last one";
-            return Err(SnapshotError::Misplaced { chunk: self.chunks, problem });
-        }
         if table != self.last.0 {
             self.last = (table, Bytes::new());
         }
@@ -217,7 +144,7 @@ impl Restore {
     /// The name with these bytes, if it is one of the shard's.
     fn own_name(&self, bytes: &[u8]) -> Option<Name> {
         let name = NameRef::from_bytes(bytes).ok()?;
-        let own = self.header.as_ref().is_some_and(|header| header.range.contains(name));
+        let own = self.sequence.header().is_some_and(|header| header.range.contains(name));
         own.then(|| name.to_name())
     }
 
@@ -237,7 +164,8 @@ impl Restore {
     }
 
     fn bad_item(&self, table: Chunk) -> SnapshotError {
-        SnapshotError::BadItem { chunk: self.chunks, table: table.name() }
+        // The chunk was counted as it was taken.
+        SnapshotError::BadItem { chunk: self.sequence.chunks() - 1, table: table.name() }
     }
 }
 

@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::*;
 use crate::catalog::tests::{Shard, acquire, bytes, name, publish, put, register, retire, split};
-use crate::catalog::{Catalog, RecordKind, VERSION};
+use crate::catalog::{Catalog, NameRange, RecordKind, VERSION};
 use crate::frame;
 use crate::proto::command::Action;
 use crate::proto::{self, state};
@@ -18,6 +18,18 @@ fn restore(chunks: &[Vec<u8>]) -> Result<Catalog, SnapshotError> {
     let mut restore = Restore::new(1 << 20);
     chunks.iter().try_for_each(|chunk| restore.push(chunk))?;
     restore.finish()
+}
+
+/// What shows of chunks that are passed on.
+fn pass(chunks: &[Vec<u8>]) -> Result<NameRange, SnapshotError> {
+    let mut sequence = Sequence::default();
+    chunks.iter().try_for_each(|chunk| sequence.push(chunk))?;
+    sequence.finish()
+}
+
+/// Whether a snapshot that is not whole is refused, by whoever restores it and by whoever passes it on.
+fn is_refused(chunks: &[Vec<u8>]) -> bool {
+    restore(chunks).is_err() && pass(chunks).is_err()
 }
 
 /// Something of everything, with a purge under way.
@@ -80,6 +92,7 @@ fn one_half_of_a_split_comes_back() {
     for half in [&shard.state, &*right] {
         let restored = restore(&chunks_of(half)).unwrap();
         assert_eq!((restored.checksum(), restored.range()), (half.checksum(), half.range()));
+        assert_eq!(pass(&chunks_of(half)).as_ref(), Ok(half.range()));
     }
     assert!(right.record(RecordKind::Route, name("/a").as_name()).is_none());
 }
@@ -110,20 +123,22 @@ fn what_is_missing_doubled_or_swapped_is_noticed() {
     let chunks = chunks_of(&full_shard().state);
     assert!(chunks.len() > 5);
     assert_eq!(restore(&chunks[..3]).unwrap_err(), SnapshotError::Incomplete(3));
+    assert_eq!(pass(&chunks[..3]), Err(SnapshotError::Incomplete(3)));
     for at in 0..chunks.len() - 1 {
         let mut missing = chunks.clone();
         missing.remove(at);
-        assert!(restore(&missing).is_err(), "chunk {at} is missing");
+        assert!(is_refused(&missing), "chunk {at} is missing");
         let mut doubled = chunks.clone();
         doubled.insert(at, chunks[at].clone());
-        assert!(restore(&doubled).is_err(), "chunk {at} comes twice");
+        assert!(is_refused(&doubled), "chunk {at} comes twice");
         let mut swapped = chunks.clone();
         swapped.swap(at, at + 1);
-        assert!(restore(&swapped).is_err(), "chunks {at} and the next are swapped");
+        assert!(is_refused(&swapped), "chunks {at} and the next are swapped");
     }
     let mut behind = chunks.clone();
     behind.push(chunks[1].clone());
     assert!(matches!(restore(&behind), Err(SnapshotError::Misplaced { .. })));
+    assert!(matches!(pass(&behind), Err(SnapshotError::Misplaced { .. })));
 }
 
 /// A chunk whose checksum is right, by whoever wrote nonsense.
@@ -192,19 +207,22 @@ proptest! {
         let chunk = chunk.index(chunks.len());
         let at = at.index(chunks[chunk].len());
         chunks[chunk][at] ^= 1 << bit;
-        prop_assert!(restore(&chunks).is_err());
+        prop_assert!(is_refused(&chunks));
     }
 
     #[test]
     fn any_payload_is_refused_or_restored(
         payloads in prop::collection::vec((2..12_u8, prop::collection::vec(any::<u8>(), 0..60)), 0..4)
     ) {
-        let mut restore = Restore::new(0);
-        restore.push(&chunks_of(&Shard::new().state)[0]).unwrap();
+        let (mut restore, mut sequence) = (Restore::new(0), Sequence::default());
+        let header = &chunks_of(&Shard::new().state)[0];
+        restore.push(header).unwrap();
+        sequence.push(header).unwrap();
         for (kind, payload) in payloads {
             let mut chunk = Vec::new();
             frame::write(&mut chunk, kind, &payload);
-            let _ = restore.push(&chunk);
+            let passed = sequence.push(&chunk);
+            prop_assert!(restore.push(&chunk).is_err() || passed.is_ok());
         }
         prop_assert!(restore.finish().is_err());
     }
