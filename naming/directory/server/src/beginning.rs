@@ -26,8 +26,12 @@
 //! All founders have to run once, at the beginning. A majority is not enough: a vote may be under way for as long as
 //! its receiver stands still, and count together with those of founders that had not begun when they were asked.
 //!
+//! What is written down counts, whatever the configuration says later: to begin with other founders, all of them begin with new
+//! stores.
+//!
 //! A node that founds alone has nobody who writes anything down. It asks its peers, and founds when none of them knows it as a
-//! voter; those that are silent for [`ALONE_ROUNDS`] rounds of questions it does without. If it has no peers, it founds at once.
+//! voter, nor has a shard without it, to which it then waits to be added. Those that are silent for [`ALONE_ROUNDS`] rounds of
+//! questions it does without: that its disk was lost shows only if somebody answers by then. If it has no peers, it founds at once.
 //!
 //! # Nodes that wait to be added
 //!
@@ -61,8 +65,8 @@ use crate::store::{Founders, Identity, StoreId};
 #[cfg(test)]
 mod tests;
 
-/// Rounds of questions after which a node that founds alone does without the answers of peers.
-pub const ALONE_ROUNDS: u32 = 10;
+/// Rounds of questions, about a minute of them, after which a node that founds alone does without the answers of peers.
+pub const ALONE_ROUNDS: u32 = 90;
 /// Nodes that are asked since others name them; more are passed over.
 const MAX_NAMED: usize = 512;
 /// Nodes that are asked at most, those among them that sent messages; of more, messages are refused.
@@ -135,6 +139,8 @@ struct Told {
     written: Founders,
     /// A shard of which the asking node is a voter there.
     votes_in: Option<ShardId>,
+    /// Whether it has a shard.
+    has_shards: bool,
 }
 
 /// A node with a new store, before it takes part.
@@ -145,6 +151,8 @@ pub(crate) struct Beginning {
     /// With this node; empty, if it waits to be added.
     founders: BTreeSet<NodeId>,
     written: Founders,
+    /// Whether others are said to be the founders since they were written down.
+    differs: bool,
     /// Without this node.
     ask: BTreeSet<NodeId>,
     told: BTreeMap<NodeId, Told>,
@@ -155,9 +163,10 @@ impl Beginning {
     /// Of a store that has not begun. What is written down counts, whatever the founders are said to be since.
     pub(crate) fn new(identity: Identity, founders: &BTreeSet<NodeId>, peers: &BTreeSet<NodeId>) -> Self {
         let Identity { node, store, founders: written, .. } = identity;
+        let differs = !written.is_empty() && !founders.iter().eq(written.keys());
         let founders = if written.is_empty() { founders.clone() } else { written.keys().copied().collect() };
         let ask = founders.union(peers).copied().filter(|other| *other != node).collect();
-        Self { node, store, founders, written, ask, told: BTreeMap::new(), rounds: 0 }
+        Self { node, store, founders, written, differs, ask, told: BTreeMap::new(), rounds: 0 }
     }
 
     /// Takes the answers to a round of questions.
@@ -211,13 +220,20 @@ impl Beginning {
             begun: beginning.is_none_or(|beginning| beginning.begun),
             written: written.collect(),
             votes_in,
+            // One that waits for its first snapshot has no members.
+            has_shards: description.shards.iter().any(|shard| !shard.voters.is_empty()),
         }
     }
 
     /// Whether it waits to be added: nobody ever named it a founder, or there is a directory without it.
     fn joins(&self) -> bool {
         let begun = |node: &NodeId| self.told.get(node).is_some_and(|told| told.begun);
-        self.founders.is_empty() || (!self.is_alone() && self.founders.iter().any(begun))
+        match () {
+            () if self.founders.is_empty() => true,
+            // Whoever founds alone founds no second one.
+            () if self.is_alone() => self.told.values().any(|told| told.has_shards),
+            () => self.founders.iter().any(begun),
+        }
     }
 
     fn is_alone(&self) -> bool {
@@ -254,7 +270,9 @@ impl Beginning {
         let node = self.node;
         let other =
             told.written.get(&node).is_some_and(|store| *store != self.store) && !self.founders.is_empty();
-        match told.votes_in {
+        // Who came later does not know what the founders wrote down: it may be another of them that has this store.
+        let last_word = self.written.is_empty() || other || self.others().all(|(_, told)| told.is_some());
+        match told.votes_in.filter(|_| last_word) {
             Some(shard) => Some(Refused::Voter { node, by, shard }),
             None if other && told.begun => Some(Refused::Founder { node, by }),
             None if other => Some(Refused::Founding { node, by }),
@@ -295,19 +313,28 @@ impl Beginning {
             return format!("it asks its peers whether they know it: {}", list(silent.copied()));
         }
         let silent = list(self.others().filter(|(_, told)| told.is_none()).map(|(founder, _)| founder));
-        if !silent.is_empty() {
-            return format!(
-                "it waits for founders that have not answered: {silent}; a directory begins once all its founders run"
-            );
-        }
         let differ = |(founder, told): (NodeId, Option<&Told>)| {
             told.is_some_and(|told| told.written != self.written).then_some(founder)
         };
         let differ = list(self.others().filter_map(differ));
-        format!(
-            "it waits for founders that have not agreed: {differ}; see that `founders` in [directory] is the same on all of them, and \
-             that none of their disks was exchanged since they were started first"
-        )
+        let mut text = match silent.is_empty() {
+            false => format!(
+                "it waits for founders that have not answered: {silent}; a directory begins once all its founders run"
+            ),
+            true => format!(
+                "it waits for founders that have not agreed: {differ}; see that `founders` in [directory] is the same on all of \
+                 them, and that none of their disks was exchanged since they were started first"
+            ),
+        };
+        if !self.written.is_empty() {
+            let changed = if self.differs { ", whatever its configuration says by now" } else { "" };
+            text += &format!(
+                "; on its disk it is written down that the founders are {}{changed}: to begin with others, empty the place for the \
+                 directory's data at all of them",
+                list(self.written.keys().copied())
+            );
+        }
+        text
     }
 }
 

@@ -1,4 +1,5 @@
-//! The task that drives all groups of a node. It shares its thread with others, so that nothing in it may wait.
+//! The task that drives all groups of a node. It shares its thread with others, so that nothing in it may wait;
+//! but to begin, once in a store's life.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -25,6 +26,7 @@ use naming_directory::group::{Config, Retired};
 use naming_directory::log::Log;
 use naming_directory::replica::Replica;
 use naming_directory_client::{ShardId, Transport, wire};
+use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
 use crate::beginning::{Beginning, Refused};
@@ -129,10 +131,11 @@ impl Driver {
         let store = Arc::new(Store::open(&settings.path, settings.node)?);
         let mut loaded = store.load(settings.history_bytes)?;
         let retired = store.retired()?;
-        if !loaded.is_empty() || !retired.is_empty() {
+        // A replica that a leader began to fill, and no more, is no shard.
+        if loaded.values().any(|loaded| loaded.state.is_some()) || !retired.is_empty() {
             store.begin()?;
         }
-        let beginning = begin::begin(&store, settings)?;
+        let beginning = begin::begin(&store, settings, loaded.is_empty())?;
         if loaded.is_empty() && store.has_begun() {
             loaded = store.load(settings.history_bytes)?;
         }
@@ -165,17 +168,18 @@ impl Driver {
         Ok(driver)
     }
 
-    /// Does what happens, until the end.
-    pub(crate) async fn run(mut self, events: &mut Events) -> End {
+    /// Does what happens, until the end. Closing the store, by dropping this, may wait for the disk.
+    pub(crate) async fn run(&mut self, events: &mut Events) -> End {
         let mut ticks = pin!(sleep_until(self.next_tick.into()));
         loop {
-            let first = tokio::select! {
+            tokio::select! {
                 biased;
-                event = events.next() => Some(event),
-                () = ticks.as_mut() => None,
-            };
-            let more = std::iter::from_fn(|| events.more()).take(TOGETHER);
-            for event in first.into_iter().chain(more) {
+                () = events.come(TOGETHER) => {}
+                () = ticks.as_mut() => {}
+            }
+            let mut taken = 0;
+            while let Some(event) = events.next() {
+                taken += 1;
                 match event {
                     Event::Stop => return End::Stopped,
                     Event::Done { life, done } if life == self.life => {
@@ -204,6 +208,10 @@ impl Driver {
                 done.into_iter().for_each(|(shard, unsynced)| self.persisted(shard, unsynced));
             }
             self.snapshots.give_late();
+            if taken == TOGETHER {
+                // There may be as many again: the network's turn.
+                yield_now().await;
+            }
         }
     }
 

@@ -7,7 +7,9 @@ mod support;
 use std::sync::atomic::Ordering;
 
 use naming_directory::catalog::RecordKind;
+use naming_directory::log::{HardState, Record};
 use naming_directory_client::{Client, ShardId};
+use naming_directory_server::store::Store;
 use naming_directory_server::{Begin, Ended, Refused, Settings, Waiting};
 use support::{Cluster, PATIENCE, name, node, until};
 
@@ -102,6 +104,18 @@ async fn before_others_have_answered_it_votes_for_nobody() {
     let refused = refused(&cluster, 2).await;
     let expected = Refused::Voter { node: node(2), by: node(3), shard: ShardId::FIRST };
     assert_eq!(refused, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_crashed_before_it_had_its_first_shard_asks_again() {
+    let mut cluster = Cluster::found(&[1]);
+    cluster.adjust = wait_to_be_added;
+    let path = cluster.empty_disk(2);
+    // A leader's first message came, and nothing else.
+    let heard = [Record::HardState(HardState { term: 5, vote: 0, commit: 0 })];
+    Store::open(&path, node(2)).unwrap().write([(ShardId::FIRST, &heard[..])], true).unwrap();
+    cluster.start(2);
+    assert!(cluster.server(2).told(Vec::new()).is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

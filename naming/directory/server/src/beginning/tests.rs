@@ -149,6 +149,34 @@ fn a_node_that_founds_alone_asks_its_peers_before() {
     let mut one = beginning(&[1], &[2, 3], Founders::new());
     assert_eq!(one.round(&[says(2, true, &Founders::new(), &[shard(&[1, 2, 3])])]), voter(2));
     assert_eq!(beginning(&[1], &[], Founders::new()).round(&[]), founds);
+
+    // There is a directory, which it was removed from, or never was in.
+    for told in [before(2, &[shard(&[2, 3])]), says(2, true, &Founders::new(), &[shard(&[2, 3])])] {
+        let mut one = beginning(&[1], &[2], Founders::new());
+        assert_eq!(one.round(&[told]), Step::Wait);
+        assert!(one.waiting().joins);
+    }
+}
+
+#[test]
+fn a_late_founder_is_not_refused_by_who_came_later() {
+    let written = all(&[1, 2, 3]);
+    let mut one = beginning(&[1, 2, 3], &[2, 3, 4], written.clone());
+    let newcomer = || says(4, true, &Founders::new(), &[shard(&[1, 4])]);
+    assert_eq!(one.round(&[newcomer()]), Step::Wait);
+    assert_eq!(one.round(&[says(2, true, &written, &[shard(&[1, 2, 4])])]), Step::Found(written.clone()));
+    // No other founder has its store any more.
+    let mut one = beginning(&[1, 2, 3], &[2, 3, 4], written);
+    assert_eq!(one.round(&[newcomer(), new(2), new(3)]), voter(4));
+}
+
+#[test]
+fn founders_that_are_written_down_do_not_change_with_the_configuration() {
+    let mut one = beginning(&[1, 2, 4], &[2, 4], all(&[1, 2, 3]));
+    assert_eq!(one.round(&[new(2), new(4)]), Step::Wait);
+    let text = one.waiting().text;
+    assert!(text.contains("have not answered: 0000000000000003"), "{text}");
+    assert!(text.contains("whatever its configuration says by now: to begin with others, empty"), "{text}");
 }
 
 #[test]

@@ -13,13 +13,18 @@ use crate::beginning::{Beginning, Step, Waiting};
 use crate::settings::{Begin, Settings};
 use crate::store::{Founders, Identity, Store, StoreError, StoreId};
 
-/// What a store begins with, if it has not begun; `None`: nobody is to be asked.
-pub(super) fn begin(store: &Store, settings: &Settings) -> Result<Option<Beginning>, StoreError> {
+/// What a store begins with, if it has not begun, and whether it has nothing; `None`: nobody is to be asked.
+pub(super) fn begin(
+    store: &Store,
+    settings: &Settings,
+    is_empty: bool,
+) -> Result<Option<Beginning>, StoreError> {
     if store.has_begun() {
         return Ok(None);
     }
     match &settings.begin {
         Begin::Join => Ok(None),
+        Begin::Found(_) if !is_empty => Ok(None),
         Begin::Found(voters) => found(store, voters.iter().copied(), settings).map(|_| None),
         Begin::Ask { founders, peers } => Ok(Some(Beginning::new(store.identity(), founders, peers))),
     }
