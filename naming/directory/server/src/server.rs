@@ -11,7 +11,7 @@ use naming_directory_client::wire::{self, Failure, FailureKind, Request, Respons
 use naming_directory_client::{Channel, Receive, Transport};
 use prost::Message;
 use tokio::runtime::{Builder, Handle};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout_at;
 
 use crate::beginning::Waiting;
@@ -60,7 +60,8 @@ impl Server {
     }
 
     /// The same, as a task of `runtime`: where the transport runs, too, a message is received, taken and answered without any
-    /// other thread being woken for it. No other method may be called there, since some wait for the task.
+    /// other thread being woken for it. [`look`](Self::look), [`told`](Self::told),
+    /// [`drain`](Self::drain) and [`stop`](Self::stop) wait for it, and must not be called there.
     ///
     /// # Errors
     /// If the store cannot be used.
@@ -122,7 +123,7 @@ impl Server {
     pub fn told(&self, answers: Vec<(NodeId, wire::Description)>) -> Option<Waiting> {
         let (reply, answer) = channel();
         self.queue().push(Event::Told { answers, reply }, 0);
-        answer.recv_timeout(REOPEN).unwrap_or_else(|_| Some(Waiting::default()))
+        answer.recv().unwrap_or_else(|_| Some(Waiting::default()))
     }
 
     /// Waits until the server ends by itself: one of its threads panicked, or it must not begin; for ever, if it does not. The
@@ -214,7 +215,10 @@ impl Drop for Server {
 async fn live(shared: Arc<Shared>, first: Driver, mut events: Events) {
     let mut driver = first;
     for life in 1.. {
-        match driver.run(&mut events).await {
+        let end = driver.run(&mut events).await;
+        // The disk may stand still; the network must not. A panic in there is one of this.
+        spawn_blocking(move || drop(driver)).await.unwrap_or_else(rethrow);
+        match end {
             End::Stopped => return,
             End::Refused(refused) => {
                 tracing::error!(error = %refused, "the node must not take part in the directory");
@@ -235,20 +239,26 @@ async fn reopen(shared: &Arc<Shared>, life: u64, events: &mut Events) -> Option<
     let mut next = Instant::now();
     loop {
         // What comes meanwhile is lost: peers and clients send it again.
-        match timeout_at(next.into(), events.next()).await {
-            Ok(Event::Stop) => return None,
-            Ok(_) => continue,
+        match timeout_at(next.into(), events.come(1)).await {
+            Ok(()) if matches!(events.next(), Some(Event::Stop)) => return None,
+            Ok(()) => continue,
             Err(_) => next = Instant::now() + REOPEN,
         }
         let own = Arc::clone(shared);
         match spawn_blocking(move || Driver::open(&own, life)).await {
             Ok(Ok(driver)) => return Some(driver),
             Ok(Err(error)) => tracing::error!(%error, "the directory's store cannot be opened yet"),
-            Err(failed) => match failed.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                // The runtime ends.
-                Err(_) => return None,
-            },
+            Err(failed) => {
+                rethrow(failed);
+                return None;
+            }
         }
+    }
+}
+
+/// Goes on with a panic of another thread; without one, the runtime ends.
+fn rethrow(failed: JoinError) {
+    if let Ok(panic) = failed.try_into_panic() {
+        resume_unwind(panic);
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Queue {
 pub(crate) struct Events {
     receiver: UnboundedReceiver<(Event, usize)>,
     outside: Arc<Outside>,
+    /// Those that came together and were not taken yet, the first one last.
+    here: Vec<(Event, usize)>,
 }
 
 /// What may wait, of what comes from outside.
@@ -53,7 +55,7 @@ impl Outside {
 pub(crate) fn queue(max: Limit) -> (Queue, Events) {
     let (sender, receiver) = unbounded_channel();
     let outside = Arc::new(Outside::default());
-    (Queue { sender, outside: Arc::clone(&outside), max }, Events { receiver, outside })
+    (Queue { sender, outside: Arc::clone(&outside), max }, Events { receiver, outside, here: Vec::new() })
 }
 
 impl Queue {
@@ -81,17 +83,19 @@ impl Queue {
 }
 
 impl Events {
-    /// The next event.
-    pub(crate) async fn next(&mut self) -> Event {
-        match self.receiver.recv().await {
-            Some(taken) => self.taken(taken),
-            None => Event::Stop,
+    /// Waits until something is there, and takes up to `max` of it out together. To be waited for in vain is harmless.
+    pub(crate) async fn come(&mut self, max: usize) {
+        if self.here.is_empty() {
+            if self.receiver.recv_many(&mut self.here, max).await == 0 {
+                self.here.push((Event::Stop, 0));
+            }
+            self.here.reverse();
         }
     }
 
-    /// An event that is there already.
-    pub(crate) fn more(&mut self) -> Option<Event> {
-        self.receiver.try_recv().ok().map(|taken| self.taken(taken))
+    /// The next one of those that came.
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        self.here.pop().map(|taken| self.taken(taken))
     }
 
     fn taken(&self, (event, bytes): (Event, usize)) -> Event {
@@ -104,20 +108,30 @@ impl Events {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    #[test]
-    fn what_comes_from_outside_is_bounded_by_number_and_bytes() {
+    async fn next(events: &mut Events) -> Option<Event> {
+        tokio::time::timeout(Duration::ZERO, events.come(1)).await.ok()?;
+        events.next()
+    }
+
+    #[tokio::test]
+    async fn what_comes_from_outside_is_bounded_by_number_and_bytes() {
         let (queue, mut events) = queue(Limit { events: 2, bytes: 100 });
         assert!(queue.push(Event::Drain, 60) && !queue.push(Event::Drain, 60));
         assert!(queue.push(Event::Drain, 40) && !queue.push(Event::Drain, 0));
         // The server's own gets through.
         queue.stop();
         for _ in 0..2 {
-            assert!(matches!(events.more(), Some(Event::Drain)));
+            assert!(matches!(next(&mut events).await, Some(Event::Drain)));
         }
         assert!(queue.push(Event::Drain, 100));
-        assert!(matches!(events.more(), Some(Event::Stop)) && matches!(events.more(), Some(Event::Drain)));
-        assert!(events.more().is_none());
+        assert!(
+            matches!(next(&mut events).await, Some(Event::Stop))
+                && matches!(next(&mut events).await, Some(Event::Drain))
+        );
+        assert!(next(&mut events).await.is_none());
     }
 }
