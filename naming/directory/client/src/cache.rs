@@ -28,7 +28,7 @@
 //! | `known` | answers, and why there is none |
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Duration;
 
 use naming::{Name, NameRef};
@@ -62,8 +62,6 @@ pub struct Cache(Arc<Shared>);
 struct Shared {
     client: Client,
     table: RwLock<Table>,
-    /// Held by whoever takes something in.
-    taking: Mutex<()>,
     /// Told when something was taken in.
     taken: watch::Sender<()>,
     answered: AtomicU64,
@@ -71,8 +69,12 @@ struct Shared {
 }
 
 impl Client {
-    /// Begins to keep what is under `prefix`, as much of it as `capacity` says. A listing that is being taken in needs as
-    /// much memory again.
+    /// Begins to keep what is under `prefix`, as much of it as `capacity` says.
+    ///
+    /// The capacity is of what is kept, not of what is on its way. A shard's listing is there whole before it is taken in, however
+    /// large: an event for each copy of each name and for each other thing known of one, each with a name of its own. That
+    /// is a few times as much as is kept of it, for every shard that is being listed. What a listing replaces stays until all
+    /// of it was taken in.
     ///
     /// # Errors
     /// If the directory does not answer to the first questions. Later it is asked for as long as it takes.
@@ -80,7 +82,6 @@ impl Client {
         let shared = Arc::new(Shared {
             client: self.clone(),
             table: RwLock::new(Table::new(prefix.clone(), capacity)),
-            taking: Mutex::default(),
             taken: watch::Sender::default(),
             answered: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
@@ -141,8 +142,22 @@ impl Cache {
 
     /// Waits until all that the log of a shard has up to an entry is known of `name`: of what was acknowledged before
     /// [`Client::position`] was asked, nothing is missing then. As long as nobody tells it waits; whoever does not want to ends it.
-    pub async fn reach(&self, name: NameRef<'_>, shard: ShardId, position: Position) {
+    ///
+    /// If the name is another shard's here, the directory is asked for its position now: the shard may have been split before
+    /// this began, so that nothing is ever heard of its log.
+    ///
+    /// # Errors
+    /// If the directory has to be asked and does not answer.
+    pub async fn reach(&self, name: NameRef<'_>, shard: ShardId, position: Position) -> Result<(), Error> {
+        self.until(|table| table.shard_of(name).is_some()).await;
+        let is_anothers = {
+            let table = self.0.table();
+            !table.is_at(name, shard, position) && table.shard_of(name) != Some(shard)
+        };
+        let (shard, position) =
+            if is_anothers { self.0.client.position(name).await? } else { (shard, position) };
         self.until(|table| table.is_at(name, shard, position)).await;
+        Ok(())
     }
 
     /// Waits until everything was listed.
@@ -180,21 +195,29 @@ impl Cache {
 }
 
 impl Shared {
-    /// Takes in what a watch tells. Answers go on meanwhile: a listing is taken in beside what it replaces.
+    /// Takes in what a watch tells. Nobody waits for a listing that is taken in: neither answers nor what other watches tell.
     fn take(&self, seen: Seen) -> bool {
-        let taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        // It was heard now, however long it takes until the table may be changed.
+        let now = Instant::now().into_std();
         match seen {
-            Seen::Listing { .. } => {
-                let room = self.table_mut().make_room(&seen);
-                let prepared = room.and_then(|room| room.take(seen));
-                let old = prepared.map(|prepared| self.table_mut().replace(prepared));
-                drop(old);
-            }
-            Seen::Changes { .. } => self.table_mut().change(seen, Instant::now().into_std()),
+            Seen::Listing { .. } => self.take_listing(seen),
+            Seen::Changes { .. } => self.table_mut().change(seen, now),
         }
-        drop(taking);
         self.taken.send_replace(());
         true
+    }
+
+    fn take_listing(&self, listing: Seen) {
+        let coming = self.table_mut().begin(listing);
+        let Some(mut coming) = coming else { return };
+        loop {
+            let room = self.table_mut().reserve(&coming);
+            if !coming.take(room) {
+                break;
+            }
+        }
+        let old = self.table_mut().replace(coming);
+        drop(old);
     }
 
     fn inherit(&self, (inherited, asked): (Inherited, std::time::Instant)) {

@@ -29,7 +29,7 @@ fn copy(text: &str) -> Copy {
 /// Waits until the cache knows all that was acknowledged before.
 async fn reach(cache: &Cache, client: &Client, name: &Name) {
     let (shard, position) = client.position(name.as_name()).await.unwrap();
-    timeout(PATIENCE, cache.reach(name.as_name(), shard, position)).await.unwrap();
+    timeout(PATIENCE, cache.reach(name.as_name(), shard, position)).await.unwrap().unwrap();
 }
 
 fn holders(cache: &Cache, name: &Name, max_age: Duration) -> Result<Vec<NodeId>, Unknown> {
@@ -146,6 +146,20 @@ async fn a_split_under_the_prefix_loses_nothing() {
     assert_eq!(cache.listed().len(), 3);
     until("all shards tell", || names.iter().all(|name| holders(&cache, name, FRESH).is_ok())).await;
     assert_eq!(cache.counters().astray, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_from_before_a_split_is_reached_by_who_came_after_it() {
+    let cluster = Cluster::found(&[1, 2, 3]);
+    let client = cluster.client(100);
+    let name = name("/c/m/v=1");
+    client.publish(node(7), 1, vec![copy("/c/m/v=1")]).await.unwrap();
+    let (shard, position) = client.position(name.as_name()).await.unwrap();
+    client.split(self::name("/c/m").as_name()).await.unwrap();
+    let cache = cluster.client(101).cache(self::name("/c"), AMPLE).await.unwrap();
+    timeout(PATIENCE, cache.reach(name.as_name(), shard, position)).await.unwrap().unwrap();
+    assert_eq!(holders(&cache, &name, ANY), Ok(vec![node(7)]));
+    assert_ne!(cache.listed().last().unwrap().shard, shard);
 }
 
 #[tokio::test(flavor = "multi_thread")]

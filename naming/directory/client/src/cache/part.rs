@@ -19,7 +19,7 @@ const AROUND_COPIES: usize = 192;
 /// Shards that a part's names were of before, which are remembered: one is added when a shard is split, so it takes as many
 /// splits to forget one.
 const FORMER: usize = 32;
-/// Turns of removing what retired holders had that go with one message.
+/// Turns of removing what retired holders had that go with one message, at most.
 const PURGES: usize = 16;
 
 /// How much there is, or may be.
@@ -35,6 +35,14 @@ impl Size {
     /// Whether one more name would go beyond this.
     fn is_reached(self, used: Size) -> bool {
         used.names >= self.names || used.bytes >= self.bytes
+    }
+
+    pub(super) fn max(self, other: Size) -> Size {
+        Size { names: self.names.max(other.names), bytes: self.bytes.max(other.bytes) }
+    }
+
+    pub(super) fn min(self, other: Size) -> Size {
+        Size { names: self.names.min(other.names), bytes: self.bytes.min(other.bytes) }
     }
 }
 
@@ -59,6 +67,18 @@ impl std::iter::Sum for Size {
     fn sum<I: Iterator<Item = Size>>(sizes: I) -> Size {
         sizes.fold(Size::default(), Add::add)
     }
+}
+
+/// What a part may grow by with an event, at most.
+pub(super) fn most_of(event: &Event) -> Size {
+    let value = match &event.change {
+        Change::NodeUp { location, .. } => size_of_val(&location.addresses[..]),
+        Change::Record { record: Some(record), .. } => record.value.len(),
+        _ => 0,
+    };
+    // Room is never filled to the last byte.
+    let bytes = event.name.as_bytes().len() + AROUND_FACTS.max(AROUND_COPIES) + value + 1;
+    Size { names: 1, bytes }
 }
 
 /// What there is one of under a name.
@@ -120,6 +140,8 @@ pub(super) struct Part {
     lost_copies: Lost,
     /// Names whose facts found none.
     lost_facts: Lost,
+    /// Turns of purging that are left for this message.
+    purges: usize,
 }
 
 impl Part {
@@ -133,6 +155,7 @@ impl Part {
             facts_bytes: 0,
             lost_copies: Lost::default(),
             lost_facts: Lost::default(),
+            purges: PURGES,
         }
     }
 
@@ -203,6 +226,7 @@ impl Part {
             place: self.place,
             lost_copies: self.lost_copies.clone(),
             lost_facts: self.lost_facts.clone(),
+            purges: PURGES,
         }
     }
 
@@ -242,20 +266,24 @@ impl Part {
         }
     }
 
-    /// Removes some of what retired holders had.
+    /// With the end of a message: removes what retired holders had, as far as it goes with one.
     pub(super) fn purge(&mut self) {
-        for _ in 0..PURGES {
-            if !self.copies.purge() {
-                return;
-            }
-        }
+        while self.purge_once() {}
+        self.purges = PURGES;
     }
 
-    /// Whether there is room for one more name.
+    /// Whether to go on.
+    fn purge_once(&mut self) -> bool {
+        let Some(left) = self.purges.checked_sub(1) else { return false };
+        self.purges = left;
+        self.copies.purge()
+    }
+
+    /// Whether there is room for one more name. What retired holders had may stand in the way: if more of it than is removed
+    /// with one message, there is none.
     fn has_room(&mut self, room: Size) -> bool {
         while room.is_reached(self.size()) {
-            // What retired holders had may stand in the way.
-            if !self.copies.purge() {
+            if !self.purge_once() {
                 return !room.is_reached(self.size());
             }
         }

@@ -9,9 +9,12 @@ use naming_directory::catalog::{Change, Event};
 use naming_directory::{Position, ShardId};
 
 use super::known::{Holder, Known, Route, Unknown};
-use super::part::{Facts, Part, Place, Size};
+use super::part::{self, Facts, Part, Place, Size};
 use crate::client::{Copies, Held, Routed};
 use crate::watch::Seen;
+
+/// How much of a listing is taken in before more room is kept for it.
+const TURN: usize = if cfg!(test) { 2 } else { 1024 };
 
 /// What a cache did and did not do, since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,17 +66,24 @@ pub(super) struct Age {
     pub(super) max: Duration,
 }
 
-/// Room for a listing.
-pub(super) struct Room {
+/// A listing that is being taken in, beside what it is to replace.
+pub(super) struct Coming {
     prefix: Name,
-    size: Size,
-}
-
-/// A listing that was taken in, to be put in its place.
-pub(super) struct Prepared {
+    number: u64,
     from: Name,
     part: Part,
+    events: std::vec::IntoIter<Event>,
     counters: Counters,
+}
+
+/// Room that is kept for a listing that is being taken in.
+#[derive(Debug)]
+struct Reserved {
+    number: u64,
+    from: Name,
+    until: Option<Name>,
+    /// As much as the listing may have until it is in its place; no less than what it replaces had.
+    size: Size,
 }
 
 /// Everything under a prefix, shard by shard, each as it was when it was last heard.
@@ -83,6 +93,10 @@ pub(super) struct Table {
     capacity: Size,
     /// By their first names. They do not overlap.
     parts: BTreeMap<Name, Part>,
+    /// For listings that are being taken in. No part has names both of one of them and of others.
+    reserved: Vec<Reserved>,
+    /// How many listings there were.
+    listings: u64,
     /// As it was then. Of the root nothing is inherited.
     inherited: Option<(Inherited, Instant)>,
     counters: Counters,
@@ -92,6 +106,12 @@ impl Age {
     fn check(self, heard: Instant) -> Result<Instant, Unknown> {
         let age = self.now.saturating_duration_since(heard);
         if age > self.max { Err(Unknown::TooOld(age)) } else { Ok(heard) }
+    }
+}
+
+impl Reserved {
+    fn replaces(&self, first: &Name) -> bool {
+        *first >= self.from && self.until.as_ref().is_none_or(|until| first < until)
     }
 }
 
@@ -110,7 +130,15 @@ impl Counters {
 
 impl Table {
     pub(super) fn new(prefix: Name, capacity: Size) -> Self {
-        Self { prefix, capacity, parts: BTreeMap::new(), inherited: None, counters: Counters::default() }
+        Self {
+            prefix,
+            capacity,
+            parts: BTreeMap::new(),
+            reserved: Vec::new(),
+            listings: 0,
+            inherited: None,
+            counters: Counters::default(),
+        }
     }
 
     /// Takes in what a watch tells.
@@ -118,27 +146,53 @@ impl Table {
     pub(super) fn take(&mut self, seen: Seen, now: Instant) {
         match seen {
             Seen::Listing { .. } => {
-                let prepared = self.make_room(&seen).and_then(|room| room.take(seen));
-                prepared.into_iter().for_each(|prepared| drop(self.replace(prepared)));
+                let Some(mut coming) = self.begin(seen) else { return };
+                while coming.take(self.reserve(&coming)) {}
+                drop(self.replace(coming));
             }
             Seen::Changes { .. } => self.change(seen, now),
         }
     }
 
-    /// How much room there is for a listing in place of what it is to replace, whose names are in parts of their own from now on.
-    pub(super) fn make_room(&mut self, seen: &Seen) -> Option<Room> {
-        let Seen::Listing { from, until, .. } = seen else { return None };
-        [Some(from), until.as_ref()].into_iter().flatten().for_each(|at| self.cut(at));
-        let behind = |first: &Name| until.as_ref().is_some_and(|until| first >= until);
-        let stay = self.parts.iter().filter(|(first, _)| *first < from || behind(first));
-        let size = self.capacity - stay.map(|(_, part)| part.size()).sum();
-        Some(Room { prefix: self.prefix.clone(), size })
+    /// Begins to take in a listing. What it is to replace is in parts of its own from now on, and answers until then. Watches have
+    /// names of their own, and so have listings that are taken in at the same time. If they had not, the last one that is
+    /// put in its place would be what is known.
+    pub(super) fn begin(&mut self, seen: Seen) -> Option<Coming> {
+        let Seen::Listing { from, until, shard, position, asked, events } = seen else { return None };
+        self.cut(&from);
+        until.iter().for_each(|until| self.cut(until));
+        self.listings += 1;
+        let mut reserved =
+            Reserved { number: self.listings, from, until: until.clone(), size: Size::default() };
+        let old = self.parts.iter().filter(|(first, _)| reserved.replaces(first));
+        reserved.size = old.map(|(_, part)| part.size()).sum();
+        let coming = Coming {
+            prefix: self.prefix.clone(),
+            number: reserved.number,
+            from: reserved.from.clone(),
+            part: Part::new(until, Place { shard, position, heard: asked }),
+            events: events.into_iter(),
+            counters: Counters::default(),
+        };
+        self.reserved.push(reserved);
+        Some(coming)
+    }
+
+    /// Keeps room for what a listing takes in next, as far as there is some: how much it may have in all.
+    pub(super) fn reserve(&mut self, coming: &Coming) -> Size {
+        let is_own = |reserved: &Reserved| reserved.number == coming.number;
+        let others = self.reserved.iter().filter(|reserved| !is_own(reserved));
+        let room = self.room_beside(None) - others.map(|reserved| reserved.size).sum();
+        let Some(own) = self.reserved.iter_mut().find(|reserved| is_own(reserved)) else { return room };
+        own.size = own.size.max(coming.wants()).min(room);
+        own.size
     }
 
     /// Puts a listing in place of what was known of its names, which may take long to drop.
-    pub(super) fn replace(&mut self, prepared: Prepared) -> Vec<Part> {
-        let Prepared { from, mut part, counters } = prepared;
+    pub(super) fn replace(&mut self, coming: Coming) -> Vec<Part> {
+        let Coming { from, mut part, counters, number, .. } = coming;
         self.counters.add(counters);
+        self.reserved.retain(|reserved| reserved.number != number);
         let behind = self.parts.range(from.clone()..).map(|(first, _)| first);
         let old: Vec<Name> = behind.take_while(|first| part.contains(first.as_name())).cloned().collect();
         let old: Vec<Part> = old.iter().filter_map(|first| self.parts.remove(first)).collect();
@@ -146,14 +200,24 @@ impl Table {
             old.former.iter().chain([&old.place.shard]).for_each(|shard| part.was_of(*shard));
         }
         self.parts.insert(from, part);
+        let bounds = self.reserved.iter().flat_map(|other| [Some(&other.from), other.until.as_ref()]);
+        let bounds: Vec<Name> = bounds.flatten().cloned().collect();
+        bounds.iter().for_each(|at| self.cut(at));
         old
+    }
+
+    /// What the parts leave that no listing is to replace, but for one of them. What is reserved is not taken off.
+    fn room_beside(&self, but: Option<&Name>) -> Size {
+        let stays = |first: &Name| !self.reserved.iter().any(|reserved| reserved.replaces(first));
+        let parts = self.parts.iter().filter(|(first, _)| Some(*first) != but && stays(first));
+        self.capacity - parts.map(|(_, part)| part.size()).sum()
     }
 
     /// Takes in changes.
     pub(super) fn change(&mut self, seen: Seen, now: Instant) {
         let Seen::Changes { from, shard, position, current, events } = seen else { return };
-        let others = self.parts.iter().filter(|(first, _)| **first != from);
-        let mut room = self.capacity - others.map(|(_, part)| part.size()).sum();
+        let mut room =
+            self.room_beside(Some(&from)) - self.reserved.iter().map(|reserved| reserved.size).sum();
         let Some(mut part) = self.parts.remove(&from) else {
             self.counters.astray += events.len() as u64;
             return;
@@ -239,6 +303,11 @@ impl Table {
         self.parts_under(self.prefix.as_name()).is_ok()
     }
 
+    /// Whose a name was when it was last heard of, if it was listed.
+    pub(super) fn shard_of(&self, name: NameRef<'_>) -> Option<ShardId> {
+        self.part_of(name).ok().map(|(_, part)| part.place.shard)
+    }
+
     /// Whether everything up to that entry of that shard's log is known of a name.
     pub(super) fn is_at(&self, name: NameRef<'_>, shard: ShardId, position: Position) -> bool {
         self.part_of(name).is_ok_and(|(_, part)| {
@@ -297,20 +366,28 @@ impl Table {
     }
 }
 
-impl Room {
-    /// Takes in a listing beside what is there. That may take long.
-    pub(super) fn take(self, seen: Seen) -> Option<Prepared> {
-        let Seen::Listing { from, until, shard, position, asked, events } = seen else { return None };
-        let mut part = Part::new(until, Place { shard, position, heard: asked });
-        let mut counters = Counters::default();
-        for event in events {
-            if is_of(&self.prefix, &from, &part, &event) {
-                part.take(event, self.size, &mut counters);
+impl Coming {
+    /// At most what there is of it after the next turn.
+    fn wants(&self) -> Size {
+        self.next().iter().map(part::most_of).sum::<Size>() + self.part.size()
+    }
+
+    fn next(&self) -> &[Event] {
+        let events = self.events.as_slice();
+        &events[..events.len().min(TURN)]
+    }
+
+    /// Takes in some more of it, if there is more. That may take a while.
+    pub(super) fn take(&mut self, room: Size) -> bool {
+        let turn = self.next().len();
+        for event in self.events.by_ref().take(turn) {
+            if is_of(&self.prefix, &self.from, &self.part, &event) {
+                self.part.take(event, room, &mut self.counters);
             } else {
-                counters.astray += 1;
+                self.counters.astray += 1;
             }
         }
-        Some(Prepared { from, part, counters })
+        turn > 0
     }
 }
 

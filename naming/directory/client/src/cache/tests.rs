@@ -135,6 +135,51 @@ fn bytes_are_bounded_too() {
 }
 
 #[test]
+fn what_others_tell_does_not_wait_for_a_listing_nor_take_its_room() {
+    let mut rig = Rig::new("/", Size { names: 6, ..AMPLE });
+    let copies = |names: &[&str], number| names.iter().map(|name| event(name, copy(number, 1))).collect();
+    rig.list(1, 1, "/", Some("/m"), copies(&["/a", "/b"], 1));
+    rig.list(1, 1, "/m", None, copies(&["/m"], 1));
+    let listing = Seen::Listing {
+        from: Name::root(),
+        until: Some(name("/m")),
+        shard: ShardId(1),
+        position: Position::new(1, 9),
+        asked: rig.now,
+        events: copies(&["/a", "/a", "/b", "/c", "/d"], 2),
+    };
+    let mut coming = rig.table.begin(listing).unwrap();
+    assert!(coming.take(rig.table.reserve(&coming)));
+    // Two names are there and may be needed again.
+    rig.change(2, "/m", copies(&["/n", "/o", "/p", "/q"], 1));
+    assert_eq!((rig.holders("/p"), rig.holders("/q")), (Ok(1), Err(Unknown::NotKept)));
+    assert_eq!((rig.holders("/b"), rig.holders("/c")), (Ok(1), Ok(0)), "as it was");
+    while coming.take(rig.table.reserve(&coming)) {}
+    assert_eq!(rig.table.replace(coming).len(), 1);
+    assert_eq!((rig.holders("/b"), rig.holders("/c"), rig.size().names), (Ok(1), Err(Unknown::NotKept), 6));
+    // What was kept for it is free now.
+    rig.change(3, "/", vec![event("/a", Change::CopyGone { node: node(2) })]);
+    rig.change(3, "/m", copies(&["/r"], 1));
+    assert_eq!((rig.holders("/r"), rig.size().names), (Ok(1), 6));
+}
+
+#[test]
+fn one_message_does_not_remove_all_that_retired_holders_had() {
+    let live = 20_000;
+    let mut rig = Rig::new("/", Size { names: live + 1, ..AMPLE });
+    let mut copies: Vec<_> = (0..live).map(|number| event(&format!("/b/{number:05}"), copy(1, 1))).collect();
+    copies.push(event("/c", copy(2, 1)));
+    rig.list(1, 1, "/", None, copies);
+    assert_eq!(rig.size().names, live + 1);
+    rig.change(2, "/", vec![event("/", Change::HolderRetired { node: node(2) }), event("/x", copy(3, 1))]);
+    assert_eq!((rig.holders("/c"), rig.holders("/x")), (Ok(0), Err(Unknown::NotKept)));
+    (3..9).for_each(|index| rig.change(index, "/", Vec::new()));
+    assert_eq!(rig.size().names, live);
+    rig.change(9, "/", vec![event("/y", copy(3, 1))]);
+    assert_eq!(rig.holders("/y"), Ok(1));
+}
+
+#[test]
 fn whoever_has_no_leader_tells_no_news() {
     let mut rig = Rig::new("/", AMPLE);
     rig.list(1, 1, "/", None, Vec::new());

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::table::Coming;
 use super::*;
 use crate::client::Copies;
 
@@ -16,8 +17,21 @@ const PREFIX: &str = "/p";
 
 #[derive(Clone, Debug)]
 enum Step {
-    Listing { shard: u64, index: u64, from: usize, until: Option<usize>, events: Vec<(usize, Change)> },
-    Changes { shard: u64, index: u64, from: usize, current: bool, events: Vec<(usize, Change)> },
+    Listing {
+        shard: u64,
+        index: u64,
+        from: usize,
+        until: Option<usize>,
+        late: bool,
+        events: Vec<(usize, Change)>,
+    },
+    Changes {
+        shard: u64,
+        index: u64,
+        from: usize,
+        current: bool,
+        events: Vec<(usize, Change)>,
+    },
     Inherit(Option<u8>),
 }
 
@@ -44,8 +58,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let events = |len| prop::collection::vec((names(), change()), 0..len);
     let from = || prop_oneof![2 => Just(1), 3 => names()];
     let step = prop_oneof![
-        3 => (1..4_u64, 0..50_u64, from(), prop::option::of(names()), events(16)).prop_map(
-            |(shard, index, from, until, events)| Step::Listing { shard, index, from, until, events }),
+        3 => (1..4_u64, 0..50_u64, from(), prop::option::of(names()), any::<bool>(), events(16)).prop_map(
+            |(shard, index, from, until, late, events)| Step::Listing { shard, index, from, until, late, events }),
         6 => (1..4_u64, 0..50_u64, from(), any::<bool>(), events(6)).prop_map(
             |(shard, index, from, current, events)| Step::Changes { shard, index, from, current, events }),
         1 => prop::option::of(0..3_u8).prop_map(Step::Inherit),
@@ -60,7 +74,7 @@ impl Step {
             events.iter().map(|(place, change)| event(NAMES[*place], change.clone())).collect()
         };
         match self {
-            Self::Listing { shard, index, from, until, events } => {
+            Self::Listing { shard, index, from, until, events, .. } => {
                 let until = until.filter(|until| until > from && NAMES[*until].starts_with(PREFIX));
                 (from < &13 && from > &0).then_some(())?;
                 Some(Seen::Listing {
@@ -151,7 +165,7 @@ impl PlainTable {
     fn take(&mut self, seen: &Seen, now: Clock) {
         match seen {
             Seen::Listing { from, until, shard, position, asked, events } => {
-                [Some(from), until.as_ref()].into_iter().flatten().for_each(|at| self.cut(at));
+                self.begin(seen);
                 let is_listed = |name: &Name| {
                     name >= from
                         && until.as_ref().is_none_or(|until| name < until)
@@ -207,6 +221,12 @@ impl PlainTable {
                     told.for_each(|(_, plain)| plain.take(&event.change));
                 }
             }
+        }
+    }
+
+    fn begin(&mut self, seen: &Seen) {
+        if let Seen::Listing { from, until, .. } = seen {
+            [Some(from), until.as_ref()].into_iter().flatten().for_each(|at| self.cut(at));
         }
     }
 
@@ -275,6 +295,8 @@ proptest! {
         let mut table = Table::new(prefix.clone(), AMPLE);
         let mut small = Table::new(prefix.clone(), Size { names, ..AMPLE });
         let mut plain = PlainTable::default();
+        // A listing that is being taken in while others tell something.
+        let mut late: Option<(Seen, [Coming; 2])> = None;
         for step in &steps {
             now += Duration::from_secs(1);
             if let Step::Inherit(term) = step {
@@ -290,11 +312,32 @@ proptest! {
                     table.inherit(Inherited { authority, route: None }, now);
                 }
             }
+            let before = late.take();
             // A listing takes a while.
             if let Some(seen) = step.seen(now - Duration::from_millis(300)) {
+                if matches!(step, Step::Listing { late: true, .. }) {
+                    plain.begin(&seen);
+                    let begin = |table: &mut Table| {
+                        let mut coming = table.begin(seen.clone()).unwrap();
+                        coming.take(table.reserve(&coming));
+                        coming
+                    };
+                    late = Some((seen.clone(), [begin(&mut table), begin(&mut small)]));
+                } else {
+                    plain.take(&seen, now);
+                    table.take(seen.clone(), now);
+                    small.take(seen, now);
+                }
+            }
+            if let Some((seen, coming)) = before {
                 plain.take(&seen, now);
-                table.take(seen.clone(), now);
-                small.take(seen, now);
+                for (table, mut coming) in [&mut table, &mut small].into_iter().zip(coming) {
+                    while coming.take(table.reserve(&coming)) {}
+                    table.replace(coming);
+                }
+            }
+            if let Some((seen, _)) = &late {
+                plain.begin(seen);
             }
             let kept: Size = small.listed().iter().map(|listed| listed.size).sum();
             prop_assert!(kept.names <= names, "{kept:?}");
