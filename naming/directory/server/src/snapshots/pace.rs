@@ -34,9 +34,77 @@ impl Pace {
     }
 }
 
+/// For whom a chunk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Peers,
+    Clients,
+}
+
+/// Who may use the pace first: whoever did not have it last, so that nobody keeps it from others by being fast.
+#[derive(Debug)]
+pub(super) struct Turn {
+    first: Side,
+}
+
+impl Turn {
+    pub(super) fn new() -> Self {
+        Self { first: Side::Peers }
+    }
+
+    /// Both, in the order of their turns.
+    pub(super) fn order(&self) -> [Side; 2] {
+        match self.first {
+            Side::Peers => [Side::Peers, Side::Clients],
+            Side::Clients => [Side::Clients, Side::Peers],
+        }
+    }
+
+    /// Of one side's `all` chunks were sent, the last one for whom is in this place: the next one there begins next time, after
+    /// the other side. Nothing changes if there was none.
+    pub(super) fn had<T>(&mut self, side: Side, all: &mut [T], last: Option<usize>) {
+        let Some(last) = last else { return };
+        all.rotate_left(last + 1);
+        self.first = match side {
+            Side::Peers => Side::Clients,
+            Side::Clients => Side::Peers,
+        };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Who gets how many of `chunks` if each wants one all the time, and the pace allows so many a round.
+    fn shares(peers: usize, clients: usize, at_once: usize, chunks: usize) -> Vec<usize> {
+        let (mut turn, mut shares, mut sent) = (Turn::new(), vec![0; peers + clients], 0);
+        let (mut peers, mut clients) =
+            ((0..peers).collect::<Vec<_>>(), (peers..peers + clients).collect::<Vec<_>>());
+        while sent < chunks {
+            let mut left = at_once;
+            for side in turn.order() {
+                let all = if side == Side::Peers { &mut peers } else { &mut clients };
+                let served = all.len().min(left);
+                all[..served].iter().for_each(|one| shares[*one] += 1);
+                (left, sent) = (left - served, sent + served);
+                turn.had(side, all, served.checked_sub(1));
+            }
+        }
+        shares
+    }
+
+    #[test]
+    fn nobody_waits_for_ever() {
+        assert_eq!(shares(1, 1, 1, 100), [50, 50]);
+        assert_eq!(shares(1, 16, 1, 320), [[160].as_slice(), &[10; 16]].concat());
+        assert_eq!(shares(2, 2, 1, 100), [25; 4]);
+        assert_eq!(shares(0, 3, 1, 90), [30; 3]);
+        for at_once in 2..8 {
+            let shares = shares(3, 4, at_once, 7_000);
+            assert!(shares.iter().all(|share| *share > 500), "{at_once} at once: {shares:?}");
+        }
+    }
 
     #[test]
     fn pieces_of_any_size_go_at_the_rate() {

@@ -6,6 +6,7 @@ use naming::NodeId;
 use naming_directory::{Bytes, Position};
 use naming_directory_client::ShardId;
 
+use super::pace::Side;
 use super::proto::{self, transfer::Body};
 use super::{Done, Work};
 use crate::counters::{add, count};
@@ -82,6 +83,7 @@ impl Work {
 
     /// The next chunks of all snapshots that may go, one of each.
     pub(super) fn send_chunks(&mut self) -> Result<(), StoreError> {
+        let mut paced = None;
         for place in 0..self.sending.len() {
             let now = Instant::now();
             self.retry(place, now);
@@ -93,9 +95,11 @@ impl Work {
             sending.next += 1;
             let Some(data) = self.store.chunk(shard, sending.kept.generation, number)? else { continue };
             self.pace.sent(data.len());
+            paced = Some(place);
             add(&self.shared.counters.snapshot_bytes_sent, data.len() as u64);
             self.tell(to, shard, transfer, Body::Chunk(proto::Chunk { number, data: data.into() }));
         }
+        self.turn.had(Side::Peers, &mut self.sending, paced);
         let gone: Vec<(NodeId, u64)> = self
             .sending
             .iter()
