@@ -223,12 +223,11 @@ impl Work {
 
     fn go_on(&mut self) -> Result<(), StoreError> {
         self.take_chunk()?;
-        for side in self.turn.order() {
-            match side {
-                Side::Peers => self.send_chunks()?,
-                Side::Clients => self.lend_chunks(),
-            }
+        let [first, second] = self.turn.order();
+        if self.send_to(first)? {
+            self.turn.pass();
         }
+        self.send_to(second)?;
         let now = Instant::now();
         self.receiving.retain(|receiving| receiving.is_alive(now));
         let sending = &self.sending;
@@ -237,6 +236,14 @@ impl Work {
             self.store.drop_snapshot(shard, kept.generation)?;
         }
         Ok(())
+    }
+
+    /// Whether some of the pace was used.
+    fn send_to(&mut self, side: Side) -> Result<bool, StoreError> {
+        match side {
+            Side::Peers => self.send_chunks(),
+            Side::Clients => Ok(self.lend_chunks()),
+        }
     }
 
     /// The next chunk of the snapshot that is taken.

@@ -8,7 +8,7 @@ use naming_directory::catalog::snapshot::SnapshotWriter;
 use naming_directory_client::ShardId;
 use naming_directory_client::wire::{self, Failure, FailureKind, response};
 
-use super::pace::Side;
+use super::pace::rotate;
 use super::{Done, Work};
 use crate::counters::{add, count};
 
@@ -77,8 +77,9 @@ impl Work {
         }
     }
 
-    /// The chunks that clients wait for, as the pace allows. What stays on the node needs none.
-    pub(super) fn lend_chunks(&mut self) {
+    /// The chunks that clients wait for, as the pace allows. What stays on the node needs none. Whether
+    /// some of the pace was used.
+    pub(super) fn lend_chunks(&mut self) -> bool {
         let now = Instant::now();
         let mut paced = None;
         for place in 0..self.lent.len() {
@@ -100,13 +101,14 @@ impl Work {
             }
             self.shared.respond(to, id, response::Body::Chunk(wire::Chunk { data }));
         }
-        self.turn.had(Side::Clients, &mut self.lent, paced);
+        let paced = rotate(&mut self.lent, paced);
         for lent in self.lent.extract_if(.., |lent| lent.is_abandoned(now)).collect::<Vec<_>>() {
             let Loan { to, shard, .. } = lent.loan;
             tracing::warn!(node = %to, %shard, chunks = lent.next, "a client did not fetch all of a snapshot");
             count(&self.shared.counters.snapshots_abandoned);
             self.done(Done::Released(lent.loan));
         }
+        paced
     }
 
     fn refuse_chunk(&self, to: NodeId, id: u64, text: &str) {

@@ -41,7 +41,8 @@ pub(super) enum Side {
     Clients,
 }
 
-/// Who may use the pace first: whoever did not have it last, so that nobody keeps it from others by being fast.
+/// Which side may use the pace first: not the one that was first when something was last sent to it, so that neither keeps it
+/// from the other by being fast.
 #[derive(Debug)]
 pub(super) struct Turn {
     first: Side,
@@ -60,16 +61,19 @@ impl Turn {
         }
     }
 
-    /// Of one side's `all` chunks were sent, the last one for whom is in this place: the next one there begins next time, after
-    /// the other side. Nothing changes if there was none.
-    pub(super) fn had<T>(&mut self, side: Side, all: &mut [T], last: Option<usize>) {
-        let Some(last) = last else { return };
-        all.rotate_left(last + 1);
-        self.first = match side {
-            Side::Peers => Side::Clients,
-            Side::Clients => Side::Peers,
-        };
+    /// Something was sent to the first side.
+    pub(super) fn pass(&mut self) {
+        self.first = self.order()[1];
     }
+}
+
+/// Of one side's `all` some were sent a chunk, the last of them is in this place: next time the one behind it is first. Whether any
+/// was.
+pub(super) fn rotate<T>(all: &mut [T], last: Option<usize>) -> bool {
+    last.is_some_and(|last| {
+        all.rotate_left(last + 1);
+        true
+    })
 }
 
 #[cfg(test)]
@@ -83,12 +87,14 @@ mod tests {
             ((0..peers).collect::<Vec<_>>(), (peers..peers + clients).collect::<Vec<_>>());
         while sent < chunks {
             let mut left = at_once;
-            for side in turn.order() {
+            for (place, side) in turn.order().into_iter().enumerate() {
                 let all = if side == Side::Peers { &mut peers } else { &mut clients };
                 let served = all.len().min(left);
                 all[..served].iter().for_each(|one| shares[*one] += 1);
                 (left, sent) = (left - served, sent + served);
-                turn.had(side, all, served.checked_sub(1));
+                if rotate(all, served.checked_sub(1)) && place == 0 {
+                    turn.pass();
+                }
             }
         }
         shares
