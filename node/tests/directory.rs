@@ -132,8 +132,10 @@ fn a_backup_becomes_the_data_of_another_node() {
     assert!(!twice.status.success() && text(&twice.stderr).contains("has a directory already"));
     let bytes = std::fs::read(file).unwrap();
     std::fs::write(file, &bytes[..bytes.len() - 1]).unwrap();
-    let cut = restore(file, &fresh_directory());
+    let data = fresh_directory();
+    let cut = restore(file, &data);
     assert!(text(&cut.stderr).contains("it ends early"), "{}", text(&cut.stderr));
+    assert!(!data.join("directory").exists(), "nothing is made of half a backup");
 }
 
 #[test]

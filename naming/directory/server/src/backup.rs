@@ -15,7 +15,8 @@
 //! | `take` | [`Backup`]: asks for all shards, one after the other |
 //! | `parts` | the frames of the file, written and read |
 
-use std::io::Read;
+use std::collections::BTreeSet;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use naming::{Name, NodeId};
@@ -54,6 +55,8 @@ pub enum BackupError {
     State(#[from] SnapshotError),
     #[error("{path} has a directory already: restore to a place of its own", path = .0.display())]
     Used(PathBuf),
+    #[error("{error}; {path} has only some of the backup: remove it", path = .path.display())]
+    Half { path: PathBuf, error: Box<BackupError> },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -73,15 +76,24 @@ pub fn check(backup: &mut dyn Read) -> Result<u32, BackupError> {
 }
 
 /// Makes a new store of a backup, in which `node` is the only member of all shards; how many. Others are added to it, with
-/// stores that are new.
+/// stores that are new. The backup is read twice: nothing is made of one that is not whole.
 ///
 /// # Errors
-/// If the place has a directory, or the backup is not whole; what was made of it then is to be removed.
-pub fn restore(path: &Path, node: NodeId, backup: &mut dyn Read) -> Result<u32, BackupError> {
+/// If the place has a directory, the backup is not whole, or the store cannot be written: the error says whether something is to be
+/// removed then.
+pub fn restore(path: &Path, node: NodeId, backup: &mut (impl Read + Seek)) -> Result<u32, BackupError> {
+    let begin = backup.stream_position()?;
+    check(backup)?;
+    backup.seek(SeekFrom::Start(begin))?;
     let store = Store::open(path, node)?;
     if store.has_begun() || !store.load(0)?.is_empty() {
         return Err(BackupError::Used(path.to_owned()));
     }
+    let half = |error| BackupError::Half { path: path.to_owned(), error: Box::new(error) };
+    fill(&store, node, backup).map_err(half)
+}
+
+fn fill(store: &Store, node: NodeId, backup: &mut dyn Read) -> Result<u32, BackupError> {
     let count = each_shard(backup, |shard, chunks| {
         let mut restore = Restore::new(0);
         while let Some(chunk) = chunks.next()? {
@@ -121,9 +133,12 @@ fn each_shard(
     mut take: impl FnMut(ShardId, &mut Chunks<'_, '_>) -> Result<NameRange, BackupError>,
 ) -> Result<u32, BackupError> {
     let mut parts = Parts::open(backup)?;
-    let (mut ranges, mut part) = (Vec::new(), parts.next()?);
+    let (mut ids, mut ranges, mut part) = (BTreeSet::new(), Vec::new(), parts.next()?);
     loop {
         match part {
+            Part::Shard(shard) if !ids.insert(shard) => {
+                return Err(parts.damaged(format_args!("shard {shard} comes twice")));
+            }
             Part::Shard(shard) => {
                 let mut chunks = Chunks { parts: &mut parts, behind: None };
                 ranges.push(take(shard, &mut chunks)?);
@@ -157,6 +172,8 @@ fn have_all_names(mut ranges: Vec<NameRange>) -> Result<(), BackupError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use naming_directory::Position;
     use naming_directory::catalog::Catalog;
     use naming_directory::catalog::snapshot::SnapshotWriter;
@@ -192,10 +209,50 @@ mod tests {
         assert_eq!(failed, "the backup was not finished: node 3 is gone");
         let chunk = SnapshotWriter::new(&Catalog::new(NameRange::all(), Position::FIRST, 0)).next().unwrap();
         assert!(refused(&ended(parts::header(), parts::chunk(&chunk))).contains("in the wrong place"));
+        let twice = ended(ended(file(), parts::shard(ShardId(7))), parts::end(3));
+        assert!(refused(&twice).contains(&format!("shard {} comes twice", ShardId(7))));
         // A shard that lacks its last chunk.
         let cut = ended(parts::header(), parts::shard(ShardId(1)));
         let cut = ended(ended(cut, parts::chunk(&chunk)), parts::end(1));
         assert!(refused(&cut).contains("the snapshot ends early"));
+    }
+
+    #[test]
+    fn nothing_is_made_of_what_is_not_whole() {
+        let place = tempfile::tempdir().unwrap();
+        let (path, node) = (place.path().join("directory"), NodeId::new(1).unwrap());
+        let whole = ended(file(), parts::end(2));
+        let cut = restore(&path, node, &mut Cursor::new(&whole[..whole.len() - 1])).unwrap_err();
+        assert!(cut.to_string().contains("it ends early") && !path.exists(), "{cut}");
+        assert_eq!(restore(&path, node, &mut Cursor::new(&whole)).unwrap(), 2);
+        let used = restore(&path, node, &mut Cursor::new(&whole)).unwrap_err();
+        assert!(matches!(used, BackupError::Used(_)), "{used}");
+    }
+
+    #[test]
+    fn what_fails_half_way_is_told_where_to_remove_it() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("directory");
+        // A checked file that is another one when it is read again.
+        struct Changing(Cursor<Vec<u8>>);
+        impl Read for Changing {
+            fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+                self.0.read(to)
+            }
+        }
+        impl Seek for Changing {
+            fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+                if matches!(to, SeekFrom::Start(_)) {
+                    let len = self.0.get_ref().len();
+                    self.0.get_mut().truncate(len - 1);
+                }
+                self.0.seek(to)
+            }
+        }
+        let mut changing = Changing(Cursor::new(ended(file(), parts::end(2))));
+        let half = restore(&path, NodeId::new(1).unwrap(), &mut changing).unwrap_err().to_string();
+        assert!(half.contains("it ends early") && half.ends_with("remove it"), "{half}");
+        assert!(half.contains(&path.display().to_string()), "{half}");
     }
 
     proptest! {

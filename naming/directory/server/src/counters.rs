@@ -60,6 +60,8 @@ counters! {
     snapshots_failed,
     /// Snapshots that clients began to fetch.
     snapshots_lent,
+    /// Snapshots that clients did not fetch to the end, and did not release.
+    snapshots_abandoned,
     /// Snapshots that clients were refused since too many are fetched.
     snapshots_refused,
     /// Bytes of snapshots that were sent.

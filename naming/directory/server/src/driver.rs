@@ -25,15 +25,17 @@ use naming_directory::catalog::{Catalog, NameRange};
 use naming_directory::group::{Config, Retired};
 use naming_directory::log::Log;
 use naming_directory::replica::Replica;
-use naming_directory_client::{ShardId, Transport, wire};
+use naming_directory_client::wire::{self, Response, response};
+use naming_directory_client::{Channel, ShardId, Transport};
+use prost::Message;
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
 use crate::beginning::{Beginning, Refused};
-use crate::counters::Counters;
+use crate::counters::{Counters, count};
 use crate::random::random;
 use crate::settings::Settings;
-use crate::snapshots::Snapshots;
+use crate::snapshots::{Loan, Snapshots};
 use crate::store::{Store, StoreError};
 use crate::threads::Fate;
 
@@ -57,7 +59,6 @@ pub(crate) use peers::decode;
 pub(crate) use queue::{Events, Limit, Queue, queue};
 
 use empty::Empty;
-use lend::Lent;
 use peers::Outbox;
 use requests::Requests;
 use split::Splits;
@@ -86,6 +87,16 @@ pub(crate) struct Shared {
     pub(crate) fate: Fate,
 }
 
+impl Shared {
+    /// Answers a client. What does not get through it asks again.
+    pub(crate) fn respond(&self, to: NodeId, id: u64, body: response::Body) {
+        let response = Response { id, body: Some(body) };
+        if !self.transport.send(to, Channel::Response, response.encode_to_vec().into()) {
+            count(&self.counters.messages_unsent);
+        }
+    }
+}
+
 /// All groups of a node, from one opening of its store to the next.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
@@ -108,7 +119,8 @@ pub(crate) struct Driver {
     watches: Watches,
     writer: Writer,
     snapshots: Snapshots,
-    lent: Lent,
+    /// Snapshots that clients fetch.
+    lent: BTreeSet<Loan>,
     empty: Empty,
     splits: Splits,
     /// Who led each shard when it was last looked at.
@@ -156,7 +168,7 @@ impl Driver {
             watches: Watches::new(settings.max_watches),
             writer,
             snapshots,
-            lent: Lent::new(),
+            lent: BTreeSet::new(),
             empty: Empty::default(),
             splits: Splits::new(),
             leaders: BTreeMap::new(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use naming::NodeId;
 use naming_directory::Bytes;
-use naming_directory_client::wire::{self, Failure, FailureKind, Request, Response, response};
+use naming_directory_client::wire::{self, Failure, FailureKind, Request, response};
 use naming_directory_client::{Channel, Receive, Transport};
 use prost::Message;
 use tokio::runtime::{Builder, Handle};
@@ -174,8 +174,7 @@ impl Server {
         }
         count(&counters.requests_refused);
         let failure = Failure::new(FailureKind::Busy, "the server has too much to do");
-        let response = Response { id, body: Some(response::Body::Failure(failure)) };
-        self.shared.transport.send(from, Channel::Response, response.encode_to_vec().into());
+        self.shared.respond(from, id, response::Body::Failure(failure));
     }
 }
 

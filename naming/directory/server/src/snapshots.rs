@@ -16,7 +16,7 @@ use naming_directory::catalog::Catalog;
 use naming_directory::catalog::snapshot::SnapshotWriter;
 use naming_directory::replica::SplitOff;
 use naming_directory::{Bytes, Position};
-use naming_directory_client::{Channel, ShardId, wire};
+use naming_directory_client::{Channel, ShardId};
 use prost::Message;
 
 use crate::counters::count;
@@ -33,7 +33,8 @@ mod proto {
 }
 
 use lend::Lent;
-use pace::Pace;
+pub(crate) use lend::Loan;
+use pace::{Pace, Side, Turn};
 use proto::transfer::Body;
 use receive::Receiving;
 use send::Sending;
@@ -52,11 +53,11 @@ pub(crate) enum Job {
     /// A peer needs a snapshot.
     Send { shard: ShardId, to: NodeId, position: Position, announcement: Bytes },
     /// A client fetches a snapshot.
-    Lend { to: NodeId, snapshot: u64, shard: ShardId, writer: Box<SnapshotWriter> },
-    /// Of that client: it asks for a chunk.
-    Fetch { from: NodeId, id: u64, fetch: wire::Fetch },
+    Lend { loan: Loan, writer: Box<SnapshotWriter> },
+    /// It asks for a chunk, by this request.
+    Fetch { loan: Loan, id: u64, number: u32 },
     /// It has all it wants.
-    Release { from: NodeId, snapshot: u64 },
+    Release(Loan),
     /// Of a peer.
     Message { from: NodeId, message: Bytes },
     /// Snapshots of a shard before this one are of no use any more.
@@ -83,6 +84,7 @@ struct Work {
     lent: Vec<Lent>,
     receiving: Vec<Receiving>,
     pace: Pace,
+    turn: Turn,
     next_transfer: u64,
     /// Snapshots to be removed as soon as nobody sends them.
     garbage: Vec<(ShardId, Kept)>,
@@ -108,6 +110,7 @@ impl Snapshots {
             lent: Vec::new(),
             receiving: Vec::new(),
             pace,
+            turn: Turn::new(),
             // Of no earlier life of this node.
             next_transfer: std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros() as u64,
             garbage: Vec::new(),
@@ -120,7 +123,7 @@ impl Snapshots {
     pub(crate) fn give(&mut self, job: Job) {
         self.give_late();
         match self.try_give(job) {
-            Some(Job::Message { .. } | Job::Fetch { .. } | Job::Release { .. }) | None => {}
+            Some(Job::Message { .. } | Job::Fetch { .. } | Job::Release(_)) | None => {}
             Some(job) => self.late.push_back(job),
         }
     }
@@ -204,11 +207,9 @@ impl Work {
             Job::Send { shard, to, position, announcement } => {
                 self.begin_send(shard, to, position, announcement)?
             }
-            Job::Lend { to, snapshot, shard, writer } => {
-                self.lent.push(Lent::new(to, snapshot, shard, writer));
-            }
-            Job::Fetch { from, id, fetch } => self.fetch(from, id, fetch),
-            Job::Release { from, snapshot } => self.release(from, snapshot),
+            Job::Lend { loan, writer } => self.lent.push(Lent::new(loan, writer)),
+            Job::Fetch { loan, id, number } => self.fetch(loan, id, number),
+            Job::Release(loan) => self.release(loan),
             Job::Message { from, message } => self.message(from, message)?,
             Job::Outdated { shard, before } => self.outdate(shard, before)?,
             Job::Cancel { shard } => {
@@ -222,9 +223,11 @@ impl Work {
 
     fn go_on(&mut self) -> Result<(), StoreError> {
         self.take_chunk()?;
-        // First: a client has one chunk on its way, a peer many.
-        self.lend_chunks();
-        self.send_chunks()?;
+        let [first, second] = self.turn.order();
+        if self.send_to(first)? {
+            self.turn.pass();
+        }
+        self.send_to(second)?;
         let now = Instant::now();
         self.receiving.retain(|receiving| receiving.is_alive(now));
         let sending = &self.sending;
@@ -233,6 +236,14 @@ impl Work {
             self.store.drop_snapshot(shard, kept.generation)?;
         }
         Ok(())
+    }
+
+    /// Whether some of the pace was used.
+    fn send_to(&mut self, side: Side) -> Result<bool, StoreError> {
+        match side {
+            Side::Peers => self.send_chunks(),
+            Side::Clients => Ok(self.lend_chunks()),
+        }
     }
 
     /// The next chunk of the snapshot that is taken.

@@ -4,16 +4,19 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::io::Cursor;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use naming::{Digest, Name};
+use naming::{Digest, Name, NodeId};
+use naming_directory::Bytes;
 use naming_directory::catalog::{Event, RecordKind};
 use naming_directory_client::client::Copy;
-use naming_directory_client::wire::Freshness;
-use naming_directory_client::{Client, Error, ShardId, client};
+use naming_directory_client::wire::{self, Freshness, Request, Response, request, response};
+use naming_directory_client::{Channel, Client, Error, Receive, ShardId, client};
 use naming_directory_server::backup::{Backup, BackupError, check, restore};
+use prost::Message;
 use support::{Cluster, PATIENCE, name, node, until};
 use tokio::time::timeout;
 
@@ -90,7 +93,7 @@ async fn whole(client: &Client) -> Vec<u8> {
 /// A directory that begins with a backup, on this node.
 fn restored(cluster: &mut Cluster, number: u64, file: &[u8]) -> Client {
     let store = cluster.empty_disk(number);
-    restore(&store, node(number), &mut &file[..]).unwrap();
+    restore(&store, node(number), &mut Cursor::new(file)).unwrap();
     // Whoever had it is told nothing of it.
     for other in 1..=5 {
         cluster.network.cut(node(other), node(number));
@@ -204,9 +207,81 @@ async fn a_backup_that_loses_a_member_is_none() {
     let refused = check(&mut &file[..]).unwrap_err();
     assert!(matches!(&refused, BackupError::Failed(why) if *why == error.to_string()), "{refused}");
     let store = cluster.empty_disk(20);
-    let refused = restore(&store, support::node(20), &mut &file[..]).unwrap_err();
+    let refused = restore(&store, support::node(20), &mut Cursor::new(&file)).unwrap_err();
     assert!(matches!(refused, BackupError::Failed(_)), "{refused}");
     assert_eq!(check(&mut &whole(&client).await[..]).unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_is_asked_for_again_is_the_same_one() {
+    let cluster = Cluster::found(&[1]);
+    cluster.leader().await;
+    let client = cluster.client(100);
+    let root = Name::root();
+    let snapshot = client.snapshot(root.as_name()).await.unwrap();
+    let counters = cluster.server(1).counters();
+    let begun = || counters.snapshots_lent.load(Ordering::Relaxed);
+    assert_eq!(begun(), 1);
+    // What the client sends, many times over: tries that are served late.
+    let asker = Arc::new(Answers::default());
+    cluster.network.attach(node(101), asker.clone());
+    let transport = cluster.network.transport(node(101));
+    let tries = 32;
+    for id in 1..=tries {
+        let body = request::Body::Snapshot(wire::Snapshot { name: Bytes::new(), snapshot: 9 });
+        let request = Request { id, shard: ShardId::FIRST.0, body: Some(body) };
+        transport.send(node(1), Channel::Request, request.encode_to_vec().into());
+    }
+    until("all tries are answered", || asker.0.lock().unwrap().len() == tries as usize).await;
+    let as_begun = |body: &response::Body| matches!(body, response::Body::SnapshotBegun(_));
+    assert!(asker.0.lock().unwrap().iter().all(as_begun));
+    assert_eq!(begun(), 2);
+    // There is room for others.
+    client.snapshot(root.as_name()).await.unwrap();
+    drop(snapshot);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_fetches_fast_keeps_nobody_waiting() {
+    // A chunk takes longer at this pace than a client takes to ask for the next one.
+    let mut cluster = Cluster::adjusted(&[1], |settings| settings.snapshot_bytes_per_second = 1 << 20);
+    let client = cluster.client(100);
+    client.publish(node(7), 1, (0..NAMES).map(copy).collect()).await.unwrap();
+    let fetching = [101, 102, 103].map(|number| {
+        let client = cluster.client(number);
+        let fetched = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&fetched);
+        let fetches = tokio::spawn(async move {
+            loop {
+                let mut snapshot = client.snapshot(Name::root().as_name()).await.unwrap();
+                while snapshot.next().await.unwrap().is_some() {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        (fetched, fetches)
+    });
+    until("all clients fetch", || fetching.iter().all(|(fetched, _)| fetched.load(Ordering::Relaxed) > 1))
+        .await;
+    cluster.start(2);
+    client.members(ShardId::FIRST).add(node(2), PATIENCE).await.unwrap();
+    for (_, fetches) in fetching {
+        assert!(!fetches.is_finished(), "a client got no chunks");
+        fetches.abort();
+    }
+    let counters = cluster.server(1).counters();
+    assert_eq!(counters.snapshots_failed.load(Ordering::Relaxed), 0);
+    assert!(counters.snapshots_sent.load(Ordering::Relaxed) > 0);
+}
+
+/// What came back.
+#[derive(Default)]
+struct Answers(Mutex<Vec<response::Body>>);
+
+impl Receive for Answers {
+    fn receive(&self, _: NodeId, _: Channel, message: Bytes) {
+        self.0.lock().unwrap().push(Response::decode(message).unwrap().body.unwrap());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -261,14 +262,14 @@ async fn a_backup_is_a_directory_again() {
     }
     [1, 2, 3].into_iter().for_each(|number| cluster.kill(number));
     let store = cluster.empty_disk(9);
-    assert_eq!(restore(&store, node(9), &mut &file[..]).unwrap(), 2);
+    assert_eq!(restore(&store, node(9), &mut Cursor::new(&file)).unwrap(), 2);
     cluster.start(9);
     let client = cluster.client_of(9);
     let (events, places) = client.list(name("/").as_name(), Freshness::Linearizable).await.unwrap();
     assert_eq!((events.len(), places.len()), (5002, 2));
     // Not over what is there, and not of what is not whole.
     cluster.kill(9);
-    assert!(matches!(restore(&store, node(9), &mut &file[..]), Err(BackupError::Used(_))));
+    assert!(matches!(restore(&store, node(9), &mut Cursor::new(&file)), Err(BackupError::Used(_))));
     for (number, damaged) in [
         (10, file[..file.len() - 30].to_vec()),
         (11, b"no backup".to_vec()),
@@ -279,7 +280,7 @@ async fn a_backup_is_a_directory_again() {
         }),
     ] {
         let store = cluster.empty_disk(number);
-        let error = restore(&store, node(number), &mut &damaged[..]).unwrap_err();
+        let error = restore(&store, node(number), &mut Cursor::new(&damaged)).unwrap_err();
         assert!(matches!(error, BackupError::Damaged { .. }), "{error}");
     }
 }

@@ -15,7 +15,7 @@ use crate::cli::say;
 use crate::config;
 use crate::directory::{OpenError, store};
 
-/// Written aside and renamed: what is under the file's own name is whole, whenever this ends.
+/// Written aside and then given its name: what is under that is whole, whenever this ends.
 pub(super) fn take(admin: &Admin, options: &BackupOptions, json: bool) -> Result<(), Box<dyn Error>> {
     let (path, part) = (&options.file, part_of(&options.file));
     let shown = path.display();
@@ -30,14 +30,11 @@ pub(super) fn take(admin: &Admin, options: &BackupOptions, json: bool) -> Result
         _ => format!("cannot write {}: {error}", part.display()),
     };
     let file = File::options().write(true).create_new(true).open(&part).map_err(failed)?;
-    let written = fetch(admin, &part, file).and_then(|written| {
-        rename(&part, path).map_err(|error| format!("cannot write {shown}: {error}"))?;
-        Ok(written)
-    });
-    let (bytes, shards) = written.inspect_err(|_| {
+    let (bytes, shards) = fetch(admin, &part, file).inspect_err(|_| {
         // Half a backup is none.
         _ = fs::remove_file(&part);
     })?;
+    name(&part, path)?;
     if json {
         return print(&json!({ "file": path, "bytes": bytes, "shards": shards }));
     }
@@ -68,10 +65,28 @@ fn fetch(admin: &Admin, path: &Path, mut file: File) -> Result<(u64, u32), Box<d
     }
 }
 
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to)?;
-    let directory = to.parent().filter(|directory| !directory.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+/// Gives a whole backup its name, if nothing has it by now.
+fn name(part: &Path, path: &Path) -> Result<(), String> {
+    let (from, to) = (part.display(), path.display());
+    // Unlike a rename, a link takes no other file's place.
+    fs::hard_link(part, path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            format!(
+                "{to} was made by somebody else meanwhile; the backup is whole and stays in {from}: rename it"
+            )
+        }
+        _ => format!(
+            "the backup is whole and stays in {from}: it cannot be linked to {to}: {error}; rename it"
+        ),
+    })?;
+    fs::remove_file(part)
+        .map_err(|error| format!("{to} is whole, but {from}, the same file, cannot be removed: {error}"))?;
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| {
+        let directory = directory.display();
+        format!("{to} is whole, but may be gone after a power failure: {directory} cannot be synced: {error}")
+    })
 }
 
 pub(super) fn restore(options: &RestoreOptions, json: bool) -> Result<(), Box<dyn Error>> {
@@ -93,4 +108,26 @@ pub(super) fn restore(options: &RestoreOptions, json: bool) -> Result<(), Box<dy
     }
     say(format_args!("{}: node {}, {}", data.display(), node.id, show::count(shards as usize, "shard")));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_takes_no_other_files_place() {
+        let place = std::env::temp_dir().join(format!("smartswitch-backup-{}", std::process::id()));
+        fs::create_dir_all(&place).unwrap();
+        let path = place.join("monday");
+        let part = part_of(&path);
+        fs::write(&part, "whole").unwrap();
+        fs::write(&path, "another one").unwrap();
+        let refused = name(&part, &path).unwrap_err();
+        assert!(refused.contains("meanwhile") && refused.contains("monday.part"), "{refused}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "another one");
+        fs::remove_file(&path).unwrap();
+        name(&part, &path).unwrap();
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), part.exists()), ("whole", false));
+        fs::remove_dir_all(&place).unwrap();
+    }
 }

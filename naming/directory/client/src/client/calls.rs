@@ -77,8 +77,13 @@ impl Calls {
         }
     }
 
+    /// A number that this node gives nothing else.
+    pub(crate) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
     fn enter(&self, sink: Sink) -> u64 {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = self.number();
         self.sinks().insert(id, sink);
         id
     }

@@ -36,7 +36,7 @@ struct Transfer {
     client: Client,
     shard: ShardId,
     node: NodeId,
-    /// As the member calls it.
+    /// Chosen here.
     id: u64,
     /// What has come.
     sequence: Sequence,
@@ -49,14 +49,16 @@ impl Client {
     /// If the directory does not answer, or a member does not send it.
     pub async fn snapshot(&self, name: NameRef<'_>) -> Result<Snapshot, Error> {
         let deadline = Instant::now() + self.0.settings.timeout;
-        let body = || request::Body::Snapshot(wire::Snapshot { name: bytes_of(name) });
+        // However often it is asked for, a member keeps it once.
+        let id = self.0.calls.number();
+        let body = || request::Body::Snapshot(wire::Snapshot { name: bytes_of(name), snapshot: id });
         loop {
             let asked = self.ask(Target::Name(name), Whom::Any, body).await?;
             let (shard, node) = (asked.shard, asked.node);
             let failure = match asked.body {
-                response::Body::SnapshotBegun(begun) => {
+                response::Body::SnapshotBegun(_) => {
                     let (client, sequence) = (self.clone(), Sequence::default());
-                    let transfer = Transfer { client, shard, node, id: begun.snapshot, sequence };
+                    let transfer = Transfer { client, shard, node, id, sequence };
                     return Snapshot::open(transfer, name).await;
                 }
                 response::Body::Failure(failure) => failure,

@@ -122,7 +122,7 @@ fn proper(request: &Request) -> Option<Body> {
             Action::Withdraw(_) => Outcome::Withdrawn(proto::Withdrawn::default()),
             _ => Outcome::Done(proto::Done {}),
         }),
-        request::Body::Snapshot(_) => Body::SnapshotBegun(wire::SnapshotBegun { snapshot: 1 }),
+        request::Body::Snapshot(_) => Body::SnapshotBegun(wire::SnapshotBegun {}),
         request::Body::Fetch(fetch) => {
             let empty = Catalog::new(NameRange::all(), Position::FIRST, 0);
             let data = SnapshotWriter::new(&empty).nth(fetch.number as usize)?.into();

@@ -12,6 +12,7 @@ use naming_directory_client::wire;
 
 use super::writer::Asker;
 use crate::beginning::Waiting;
+use crate::snapshots::Loan;
 use crate::store::{StoreError, Written};
 
 /// What comes to the driver.
@@ -50,7 +51,7 @@ pub(crate) enum Done {
     /// A snapshot reached a peer, or did not.
     Sent { shard: ShardId, to: NodeId, delivered: bool },
     /// A client fetches a snapshot no more.
-    Released,
+    Released(Loan),
     /// A snapshot came from a peer, and is durable.
     Received { shard: ShardId, announcement: Box<Incoming>, state: Box<Catalog> },
 }

@@ -76,7 +76,7 @@ impl Driver {
                 add(&counters.syncs, written.synced.into());
                 batch.into_iter().for_each(|(shard, unsynced)| self.persisted(shard, unsynced));
                 for (from, id) in forgotten.into_iter().flatten() {
-                    self.respond(from, id, response::Body::Done(wire::Done {}));
+                    self.shared.respond(from, id, response::Body::Done(wire::Done {}));
                 }
             }
             Done::Taken { shard, position } => {
@@ -95,7 +95,7 @@ impl Driver {
                     replica.report_snapshot(to, delivered);
                 }
             }
-            Done::Released => self.lent.ended(),
+            Done::Released(loan) => _ = self.lent.remove(&loan),
             Done::Received { shard, announcement, state } => {
                 count(&self.shared.counters.snapshots_received);
                 self.joined()?;

@@ -7,16 +7,13 @@ use naming::NodeId;
 use naming_directory::group::{ChangeError, Keeps, MemberChange, ProposeError, ReadId, TransferError};
 use naming_directory::proto;
 use naming_directory::replica::{Replica, RequestId};
+use naming_directory_client::ShardId;
 use naming_directory_client::wire::member_change::Kind;
-use naming_directory_client::wire::{
-    self, Failure, FailureKind, Freshness, Request, Response, request, response,
-};
-use naming_directory_client::{Channel, ShardId};
-use prost::Message;
+use naming_directory_client::wire::{self, Failure, FailureKind, Freshness, Request, request, response};
 
 use super::{Driver, queries};
 use crate::counters::count;
-use crate::snapshots::Job;
+use crate::snapshots::{Job, Loan};
 
 /// A request under way.
 struct Asked {
@@ -56,13 +53,16 @@ impl Driver {
                 let accepts = self.shared.settings.accepts;
                 let (shards, beginning) = (self.describe(), Some(self.describe_beginning()));
                 let description = wire::Description { shards, elsewhere, accepts, beginning };
-                self.respond(from, id, response::Body::Description(description));
+                self.shared.respond(from, id, response::Body::Description(description));
             }
             Some(request::Body::Unwatch(unwatch)) => self.watches.end(from, unwatch.watch),
             Some(request::Body::Retire(retire)) => self.retire(from, id, shard, retire.through),
-            Some(request::Body::Fetch(fetch)) => self.snapshots.give(Job::Fetch { from, id, fetch }),
+            Some(request::Body::Fetch(fetch)) => {
+                let loan = Loan { to: from, shard, snapshot: fetch.snapshot };
+                self.snapshots.give(Job::Fetch { loan, id, number: fetch.number });
+            }
             Some(request::Body::Release(release)) => {
-                self.snapshots.give(Job::Release { from, snapshot: release.snapshot });
+                self.snapshots.give(Job::Release(Loan { to: from, shard, snapshot: release.snapshot }));
             }
             Some(body) => self.request_of_shard(from, id, shard, body),
             None => {
@@ -93,7 +93,7 @@ impl Driver {
             }
             request::Body::Resolve(_) | request::Body::List(_) if is_local(&body) => {
                 let answer = queries::answer(replica.state(), &body);
-                return self.respond(from, id, answer);
+                return self.shared.respond(from, id, answer);
             }
             request::Body::Resolve(_) | request::Body::List(_) | request::Body::Snapshot(_) => {
                 let request = self.requests.enter(asked(Some(body)));
@@ -119,7 +119,7 @@ impl Driver {
             | request::Body::Release(_) => Ok(()),
         };
         match done {
-            Ok(()) => self.respond(from, id, response::Body::Done(wire::Done {})),
+            Ok(()) => self.shared.respond(from, id, response::Body::Done(wire::Done {})),
             Err(failure) => self.refuse(from, id, failure),
         }
     }
@@ -160,7 +160,7 @@ impl Driver {
 
     pub(super) fn reply(&mut self, request: u64, reply: proto::Reply) {
         if let Some(asked) = self.requests.all.remove(&request) {
-            self.respond(asked.from, asked.id, response::Body::Reply(reply));
+            self.shared.respond(asked.from, asked.id, response::Body::Reply(reply));
         }
     }
 
@@ -171,7 +171,7 @@ impl Driver {
             request::Body::Snapshot(begin) => self.lend(asked.from, shard, begin),
             query => queries::answer(replica.state(), query),
         };
-        self.respond(asked.from, asked.id, answer);
+        self.shared.respond(asked.from, asked.id, answer);
     }
 
     pub(super) fn fail_request(&mut self, request: u64, kind: FailureKind, text: &str) {
@@ -196,14 +196,7 @@ impl Driver {
     }
 
     pub(super) fn refuse(&self, to: NodeId, id: u64, failure: Failure) {
-        self.respond(to, id, response::Body::Failure(failure));
-    }
-
-    pub(super) fn respond(&self, to: NodeId, id: u64, body: response::Body) {
-        let response = Response { id, body: Some(body) };
-        if !self.shared.transport.send(to, Channel::Response, response.encode_to_vec().into()) {
-            count(&self.shared.counters.messages_unsent);
-        }
+        self.shared.respond(to, id, response::Body::Failure(failure));
     }
 }
 

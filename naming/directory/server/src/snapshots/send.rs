@@ -6,6 +6,7 @@ use naming::NodeId;
 use naming_directory::{Bytes, Position};
 use naming_directory_client::ShardId;
 
+use super::pace::rotate;
 use super::proto::{self, transfer::Body};
 use super::{Done, Work};
 use crate::counters::{add, count};
@@ -80,8 +81,9 @@ impl Work {
         self.tell(to, shard, transfer, Body::Begin(begin));
     }
 
-    /// The next chunks of all snapshots that may go, one of each.
-    pub(super) fn send_chunks(&mut self) -> Result<(), StoreError> {
+    /// The next chunks of all snapshots that may go, one of each; whether there were any.
+    pub(super) fn send_chunks(&mut self) -> Result<bool, StoreError> {
+        let mut paced = None;
         for place in 0..self.sending.len() {
             let now = Instant::now();
             self.retry(place, now);
@@ -93,9 +95,11 @@ impl Work {
             sending.next += 1;
             let Some(data) = self.store.chunk(shard, sending.kept.generation, number)? else { continue };
             self.pace.sent(data.len());
+            paced = Some(place);
             add(&self.shared.counters.snapshot_bytes_sent, data.len() as u64);
             self.tell(to, shard, transfer, Body::Chunk(proto::Chunk { number, data: data.into() }));
         }
+        let paced = rotate(&mut self.sending, paced);
         let gone: Vec<(NodeId, u64)> = self
             .sending
             .iter()
@@ -103,7 +107,7 @@ impl Work {
             .map(|sending| (sending.to, sending.transfer))
             .collect();
         gone.into_iter().for_each(|(to, transfer)| self.end_send(to, transfer, false));
-        Ok(())
+        Ok(paced)
     }
 
     /// Goes back to what was not answered for a while.
