@@ -121,7 +121,8 @@ impl Group {
         let records = self.take_records(&mut ready);
         let committed = ready.take_committed_entries();
         let waiting = self.durable < self.ready;
-        let must_sync = ready.must_sync() || waiting;
+        let states = |record: &Record| matches!(record, Record::HardState(_));
+        let must_sync = ready.must_sync() || waiting || records.iter().any(states);
         // By now the log in memory has what `raft` is going to look for there.
         self.raw.advance_append_async(ready);
         self.ready = number;
@@ -146,12 +147,11 @@ impl Group {
     /// What is to be written.
     fn take_records(&mut self, ready: &mut raft::Ready) -> Vec<Record> {
         let mut records = std::mem::take(&mut self.records);
-        let state = self.raw.raft.hard_state();
-        let state = HardState { term: state.term, vote: state.vote, commit: state.commit };
+        let state = self.hard_state();
         let changed = (state.term, state.vote) != (self.written.term, self.written.vote);
-        // What is committed a leader tells again: alone it is not worth a write. With entries it is, and safety hangs on
-        // it: what makes sure that a member that has the end of a change of members knows of its beginning is that the
-        // leader's message that brought the one said that the other is committed.
+        // What is committed a leader tells again: alone it is not worth a write, unless it is a change of members. With entries
+        // it is, and safety hangs on it: what makes sure that a member that has the end of a change of members knows of its
+        // beginning is that the leader's message that brought the one said that the other is committed.
         let accompanied = !ready.entries().is_empty() || !records.is_empty();
         if changed || (accompanied && state != self.written) {
             // Before the entries, so that a torn write leaves none of a later term than the state's.
@@ -165,6 +165,21 @@ impl Group {
             self.keep(Record::Entry(entry_from(entry)), &mut records);
         }
         records
+    }
+
+    /// Has it written what is committed, by itself: a change of members is. A member of an idle group that starts again would
+    /// else need a majority of the members before the change as well, and those who are none any more give up what they had.
+    fn note_commit(&mut self) {
+        let state = HardState { commit: self.hard_state().commit, ..self.written };
+        if state != self.written {
+            self.write(Record::HardState(state));
+            self.written = state;
+        }
+    }
+
+    fn hard_state(&self) -> HardState {
+        let state = self.raw.raft.hard_state();
+        HardState { term: state.term, vote: state.vote, commit: state.commit }
     }
 
     /// Takes a record into the log in memory, and into what is written.
@@ -216,6 +231,7 @@ impl Group {
         let Some(members) = members_of(&state) else { return };
         let votes = members.voters.contains(&self.config.id) || members.outgoing.contains(&self.config.id);
         self.members.push_back((entry.position.index, members));
+        self.note_commit();
         if self.leads() && !votes {
             // It was removed, and cannot lead without a place in the group.
             let term = self.raw.raft.term;
