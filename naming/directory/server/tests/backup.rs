@@ -149,6 +149,25 @@ async fn what_was_acknowledged_before_is_there_while_more_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_behind_sends_nothing() {
+    let mut cluster = Cluster::found(&[1, 2, 3]);
+    let leader = cluster.leader().await;
+    let writer = cluster.client(100);
+    put(&writer, "/a", "1".to_owned()).await;
+    cluster.agree(ShardId::FIRST).await;
+    let behind = (1..=3).find(|number| *number != leader).unwrap();
+    for other in (1..=3).filter(|other| *other != behind) {
+        cluster.network.cut(node(other), node(behind));
+        cluster.network.cut(node(behind), node(other));
+    }
+    put(&writer, "/a", "2".to_owned()).await;
+    // Whoever has this number asks that one first.
+    let client = cluster.client(99 + behind - 1);
+    let file = whole(&client).await;
+    assert_eq!(value(&restored(&mut cluster, 20, &file), "/a").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_is_split_meanwhile_is_there_with_both_halves() {
     let (mut cluster, first) = spread().await;
     let expected = all(&first).await;
